@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod clock;
+mod error;
+pub mod policy;
+pub mod state;
+
+pub use clock::{Clock, Instant, ManualClock, ManualSleep, Sleep, Wait};
+pub use error::{Error, OrElseError, Reason};
+pub use policy::{
+    Backoff, Class, Classifier, Classify, Event, Jitter, Observe, Policy, Retry, Strategy, Verdict,
+};
+pub use state::{Breaker, Budget, BudgetRule, Bulkhead, Metrics, Permit, Rule, Trip};

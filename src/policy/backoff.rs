@@ -1,0 +1,225 @@
+//! How long to wait before the next attempt: a pure function of its number and of random bits.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::clock::micros;
+
+/// A schedule of waits. Lengths are up to an hour, in whole microseconds, rounded up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    growth: Growth,
+    multiplier: u32,
+    min: u32,
+    max: u32,
+    jitter: Jitter,
+}
+
+/// How waits grow with the number k = 1, 2, … of failed attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// `multiplier`
+    Constant,
+    /// `multiplier · k`
+    Linear,
+    /// `multiplier · 2^(k-1)`
+    Exponential,
+}
+
+/// What chance adds to, or takes from, the wait `d` that the schedule gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// `d`
+    None,
+    /// `d + U[0, j)`. The sum is not capped again.
+    Additive(Duration),
+    /// `U[0, d]`
+    Full,
+    /// `d/2 + U[0, d/2]`
+    Equal,
+    /// `min(max, U[min, 3 · previous wait])`, whatever the growth.
+    Decorrelated,
+}
+
+/// What is wrong with a [`Backoff`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackoffError {
+    /// A length is an hour at most.
+    TooLong,
+    /// The shortest wait is shorter than the longest.
+    MinNotBelowMax,
+}
+
+impl Backoff {
+    /// The same wait each time, without jitter.
+    #[must_use]
+    pub const fn constant(wait: Duration) -> Self {
+        match short(wait) {
+            Some(wait) => Self::unbounded(Growth::Constant, wait),
+            None => panic!("{}", BackoffError::TooLong.message()),
+        }
+    }
+
+    /// `max(min, min(multiplier · k, max))` after the k-th failed attempt, without jitter.
+    #[must_use]
+    pub const fn linear(multiplier: Duration, min: Duration, max: Duration) -> Self {
+        match Self::try_new(Growth::Linear, multiplier, min, max) {
+            Ok(backoff) => backoff,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// `max(min, min(multiplier · 2^(k-1), max))` after the k-th failed attempt, without jitter.
+    #[must_use]
+    pub const fn exponential(multiplier: Duration, min: Duration, max: Duration) -> Self {
+        match Self::try_new(Growth::Exponential, multiplier, min, max) {
+            Ok(backoff) => backoff,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// `growth` between `min` and `max`, for lengths that come at run time.
+    ///
+    /// # Errors
+    ///
+    /// A length is more than an hour, or `min` is not below `max`.
+    pub const fn try_new(
+        growth: Growth,
+        multiplier: Duration,
+        min: Duration,
+        max: Duration,
+    ) -> Result<Self, BackoffError> {
+        match (short(multiplier), short(min), short(max)) {
+            (Some(_), Some(min), Some(max)) if min >= max => Err(BackoffError::MinNotBelowMax),
+            (Some(multiplier), Some(min), Some(max)) => {
+                Ok(Self { growth, multiplier, min, max, jitter: Jitter::None })
+            }
+            _ => Err(BackoffError::TooLong),
+        }
+    }
+
+    /// Leaves that much to chance.
+    #[must_use]
+    pub const fn jitter(self, jitter: Jitter) -> Self {
+        match self.try_jitter(jitter) {
+            Ok(backoff) => backoff,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a length that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// The jitter is more than an hour.
+    pub const fn try_jitter(self, jitter: Jitter) -> Result<Self, BackoffError> {
+        match jitter {
+            Jitter::Additive(most) if short(most).is_none() => Err(BackoffError::TooLong),
+            _ => Ok(Self { jitter, ..self }),
+        }
+    }
+
+    /// The wait after the `failed`-th failed attempt (0 counts as 1), if the wait before it was
+    /// `previous`. Never shorter than the formula says for `random` / 2^32.
+    #[must_use]
+    pub const fn wait(&self, failed: u32, previous: Duration, random: u32) -> Duration {
+        let planned = self.planned(failed);
+        Duration::from_micros(match self.jitter {
+            Jitter::None => planned,
+            Jitter::Additive(most) => planned + share(micros(most), random),
+            Jitter::Full => share(planned, random),
+            Jitter::Equal => planned.div_ceil(2) + share(planned / 2, random),
+            Jitter::Decorrelated => {
+                let (min, max) = (self.min as u64, self.max as u64);
+                let most = micros(previous).saturating_mul(3);
+                let most = if most < min {
+                    min
+                } else if most > max * 3 {
+                    max * 3
+                } else {
+                    most
+                };
+                let wait = min + share(most - min, random);
+                if wait < max { wait } else { max }
+            }
+        })
+    }
+
+    /// The wait if the service asked for `asked`: as long as that, and as the schedule's own.
+    /// Jitter only adds to what was asked.
+    #[must_use]
+    pub const fn wait_asked(
+        &self,
+        asked: Duration,
+        failed: u32,
+        previous: Duration,
+        random: u32,
+    ) -> Duration {
+        let own = self.wait(failed, previous, random);
+        let most = match self.jitter {
+            Jitter::None => 0,
+            Jitter::Additive(most) => micros(most),
+            Jitter::Full | Jitter::Equal | Jitter::Decorrelated => self.planned(failed),
+        };
+        let asked = asked.saturating_add(Duration::from_micros(share(most, random)));
+        if micros(asked) > micros(own) { asked } else { own }
+    }
+
+    /// The longest wait there can be after the `failed`-th failed attempt.
+    #[must_use]
+    pub const fn longest(&self, failed: u32) -> Duration {
+        match self.jitter {
+            Jitter::Decorrelated => Duration::from_micros(self.max as u64),
+            _ => self.wait(failed, Duration::ZERO, u32::MAX),
+        }
+    }
+
+    /// The wait before jitter, in microseconds.
+    const fn planned(&self, failed: u32) -> u64 {
+        let failed = if failed == 0 { 1 } else { failed };
+        let factor = match self.growth {
+            Growth::Constant => 1,
+            Growth::Linear => failed as u64,
+            // Beyond that many doublings any multiplier of a microsecond is past the hour.
+            Growth::Exponential => 1 << if failed > 33 { 32 } else { failed - 1 },
+        };
+        let wait = self.multiplier as u64 * factor;
+        let wait = if wait < self.max as u64 { wait } else { self.max as u64 };
+        if wait > self.min as u64 { wait } else { self.min as u64 }
+    }
+
+    const fn unbounded(growth: Growth, multiplier: u32) -> Self {
+        Self { growth, multiplier, min: 0, max: multiplier, jitter: Jitter::None }
+    }
+}
+
+impl BackoffError {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::TooLong => "a back-off's lengths are an hour at most",
+            Self::MinNotBelowMax => "a back-off's shortest wait is shorter than its longest",
+        }
+    }
+}
+
+impl fmt::Display for BackoffError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl core::error::Error for BackoffError {}
+
+/// Microseconds, if it is an hour at most.
+const fn short(length: Duration) -> Option<u32> {
+    match micros(length) {
+        micros @ 0..=3_600_000_000 => Some(micros as u32),
+        _ => None,
+    }
+}
+
+/// `random` / 2^32 of `whole`, rounded up. `whole` is three hours at most.
+const fn share(whole: u64, random: u32) -> u64 {
+    (whole >> 32) * random as u64 + ((whole & 0xffff_ffff) * random as u64).div_ceil(1 << 32)
+}

@@ -1,0 +1,83 @@
+//! The driver for callers that block: plain threads, and firmware without async.
+
+use super::Policy;
+use super::classify::Classifier;
+use super::operation::Made;
+use super::run::{Ended, Leave, Next, Run};
+use crate::clock::Wait;
+use crate::error::{Error, OrElseError};
+
+impl<C> Policy<'_, C> {
+    /// Makes attempts at `operation` until one succeeds or this policy gives up, and blocks.
+    ///
+    /// Nobody can stop a function that blocks: it is told the time it has, and is to keep to it. A
+    /// success that comes later is returned all the same, and counted as slow; its slot is held
+    /// until it has come.
+    ///
+    /// # Errors
+    ///
+    /// As of [`execute`](Self::execute).
+    pub fn execute_blocking<T, E>(
+        &self,
+        clock: impl Wait,
+        mut operation: impl FnMut(Made) -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classifier<E>,
+    {
+        let mut run = self.start(clock.now(), clock.shard_hint());
+        self.drive(&mut run, &clock, &mut operation)
+    }
+
+    /// [`execute_blocking`](Self::execute_blocking), and when it gives up, `fallback` decides: see
+    /// [`execute_or_else`](Self::execute_or_else).
+    ///
+    /// # Errors
+    ///
+    /// What `fallback` returns.
+    pub fn execute_blocking_or_else<T, E, X>(
+        &self,
+        clock: impl Wait,
+        mut operation: impl FnMut(Made) -> Result<T, E>,
+        fallback: impl FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
+    ) -> Result<T, OrElseError<E, X>>
+    where
+        C: Classifier<E>,
+    {
+        let mut run = self.start(clock.now(), clock.shard_hint());
+        run.keep_open();
+        self.drive(&mut run, &clock, &mut operation).or_else(|error| {
+            let answer = fallback(error);
+            run.end(if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp });
+            answer
+        })
+    }
+
+    fn drive<'p, T, E>(
+        &'p self,
+        run: &mut Run<'p, E, C>,
+        clock: &impl Wait,
+        operation: &mut impl FnMut(Made) -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classifier<E>,
+    {
+        loop {
+            let step = run.attempt(clock.now());
+            self.tell(&step.events);
+            let attempt = match step.next {
+                Leave::Granted(attempt) => attempt,
+                Leave::Refused(error) => return Err(error),
+                Leave::NotNow => continue,
+            };
+            let result = operation(attempt.made());
+            let step = run.settle(attempt, clock.now(), Some(result), || clock.random());
+            self.tell(&step.events);
+            match step.next {
+                Next::Done(result) => return result,
+                Next::Retry(at) => clock.wait_until(at),
+                Next::Pending => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The async driver of a [`Run`].
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::Policy;
+use super::classify::Classifier;
+use super::operation::{Made, Once, Operation, Plain, Told};
+use super::run::{Attempt, Leave, Next, Run};
+use crate::clock::{Instant, Sleep};
+use crate::error::{Error, Reason};
+
+impl<C> Policy<'_, C> {
+    /// Makes attempts at `operation` until one succeeds or this policy gives up.
+    ///
+    /// # Cancel-safety
+    ///
+    /// Dropped at any point, the future gives back every permit and slot that it holds; the breaker
+    /// learns nothing from it.
+    ///
+    /// # Errors
+    ///
+    /// No attempt succeeded: the operation's last [error](Error::last) and the
+    /// [reason](Error::stopped) why there was no further attempt.
+    pub fn execute<K, F, Fut, T, E>(&self, clock: K, operation: F) -> Execute<'_, K, C, Plain<F>>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        Execute::new(self, clock, Plain(operation))
+    }
+
+    /// [`execute`](Self::execute) for an operation that wants to know the attempt's number and the
+    /// time it has.
+    ///
+    /// # Errors
+    ///
+    /// As of [`execute`](Self::execute).
+    pub fn execute_told<K, F, Fut, T, E>(
+        &self,
+        clock: K,
+        operation: F,
+    ) -> Execute<'_, K, C, Told<F>>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut(Made) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        Execute::new(self, clock, Told(operation))
+    }
+
+    /// [`execute`](Self::execute) for one plain future, which is one attempt however many the
+    /// policy allows.
+    ///
+    /// # Errors
+    ///
+    /// As of [`execute`](Self::execute).
+    pub fn execute_once<K, Fut, T, E>(&self, clock: K, attempt: Fut) -> Execute<'_, K, C, Once<Fut>>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let mut execute = Execute::new(self, clock, Once(Some(attempt)));
+        execute.only_once = true;
+        execute
+    }
+
+    /// [`execute`](Self::execute) for an async closure that changes what it captures.
+    ///
+    /// Its future is not named, and not provably `Send` where the closure borrows.
+    ///
+    /// # Errors
+    ///
+    /// As of [`execute`](Self::execute).
+    pub async fn execute_mut<T, E>(
+        &self,
+        clock: impl Sleep,
+        mut operation: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classifier<E>,
+    {
+        let mut run = self.start(clock.now(), clock.shard_hint());
+        loop {
+            let step = run.attempt(clock.now());
+            self.tell(&step.events);
+            let attempt = match step.next {
+                Leave::Granted(attempt) => attempt,
+                Leave::Refused(error) => return Err(error),
+                Leave::NotNow => continue,
+            };
+            let result = within(&clock, attempt.ends(), operation()).await;
+            let step = run.settle(attempt, clock.now(), result, || clock.random());
+            self.tell(&step.events);
+            match step.next {
+                Next::Done(result) => return result,
+                Next::Retry(at) => clock.sleep_until(at).await,
+                Next::Pending => {}
+            }
+        }
+    }
+}
+
+/// The future's output, or `None` once `ends` has come.
+async fn within<F: Future>(clock: &impl Sleep, ends: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let first = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+    match first {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending if ends == Instant::MAX => Some(future.await),
+        Poll::Pending => {
+            let mut timer = pin!(clock.sleep_until(ends));
+            poll_fn(|context| match future.as_mut().poll(context) {
+                Poll::Ready(output) => Poll::Ready(Some(output)),
+                Poll::Pending => timer.as_mut().poll(context).map(|()| None),
+            })
+            .await
+        }
+    }
+}
+
+pin_project! {
+    /// An execution under way: what [`Policy::execute`] returns.
+    ///
+    /// It begins when first polled. Dropped, it gives everything back.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Execute<'p, K: Sleep, C, O: Operation> {
+        policy: &'p Policy<'p, C>,
+        clock: K,
+        operation: O,
+        only_once: bool,
+        keep_open: bool,
+        // Declared before `run`, so that an attempt under way is dropped before its call is.
+        #[pin]
+        doing: Doing<'p, O::Attempt, K::Sleeping>,
+        run: Option<Run<'p, O::Error, C>>,
+    }
+}
+
+pin_project! {
+    /// What an execution is doing.
+    #[project = DoingNow]
+    enum Doing<'p, A, S> {
+        // Between two attempts, or before the first.
+        Asking,
+        // `A` is dropped before its permit and slot go back: it has really ended then.
+        Attempting { #[pin] future: A, #[pin] timer: Option<S>, attempt: Option<Attempt<'p>> },
+        Waiting { #[pin] sleep: S },
+        Done,
+    }
+}
+
+impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
+    const fn new(policy: &'p Policy<'_, C>, clock: K, operation: O) -> Self {
+        let (only_once, keep_open) = (false, false);
+        Self { policy, clock, operation, only_once, keep_open, doing: Doing::Asking, run: None }
+    }
+
+    /// Leaves the call's end to whoever takes the run: a fallback follows.
+    pub(super) const fn keep_open(&mut self) {
+        self.keep_open = true;
+    }
+
+    /// The run, when it is over.
+    pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C>> {
+        self.project().run.as_mut()
+    }
+}
+
+impl<K, C, O> Future for Execute<'_, K, C, O>
+where
+    K: Sleep,
+    O: Operation,
+    C: Classifier<O::Error>,
+{
+    type Output = Result<O::Answer, Error<O::Error>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let (policy, clock) = (*this.policy, &*this.clock);
+        // One clock reading at each boundary: the first begins the execution and its first attempt.
+        let mut reading = None;
+        let run = match this.run {
+            Some(run) => run,
+            run @ None => {
+                let now = clock.now();
+                reading = Some(now);
+                let run = run.insert(policy.start(now, clock.shard_hint()));
+                if *this.only_once {
+                    run.only_once();
+                }
+                if *this.keep_open {
+                    run.keep_open();
+                }
+                run
+            }
+        };
+        loop {
+            match this.doing.as_mut().project() {
+                DoingNow::Asking => {
+                    let now = reading.take().unwrap_or_else(|| clock.now());
+                    let step = run.attempt(now);
+                    policy.tell(&step.events);
+                    match step.next {
+                        Leave::Granted(attempt) => match this.operation.attempt(attempt.made()) {
+                            Some(future) => {
+                                let attempt = Some(attempt);
+                                let next = Doing::Attempting { future, timer: None, attempt };
+                                this.doing.set(next);
+                            }
+                            None => {
+                                run.cancel(attempt);
+                                this.doing.set(Doing::Done);
+                                return Poll::Ready(Err(run.over(Reason::Attempts)));
+                            }
+                        },
+                        Leave::Refused(error) => {
+                            this.doing.set(Doing::Done);
+                            return Poll::Ready(Err(error));
+                        }
+                        // Never: no attempt is under way.
+                        Leave::NotNow => {
+                            this.doing.set(Doing::Done);
+                            return Poll::Ready(Err(run.over(Reason::Attempts)));
+                        }
+                    }
+                }
+                DoingNow::Attempting { future, mut timer, attempt } => {
+                    let ends = attempt.as_ref().map_or(Instant::MAX, Attempt::ends);
+                    let result = match future.poll(context) {
+                        Poll::Ready(result) => Some(result),
+                        Poll::Pending if ends == Instant::MAX => return Poll::Pending,
+                        Poll::Pending => {
+                            // The timer is made once it is needed: most attempts that are ready at
+                            // once never make one.
+                            if timer.is_none() {
+                                timer.set(Some(clock.sleep_until(ends)));
+                            }
+                            match timer.as_pin_mut() {
+                                Some(timer) => ready!(timer.poll(context)),
+                                None => return Poll::Pending,
+                            }
+                            None
+                        }
+                    };
+                    let attempt = attempt.take();
+                    this.doing.set(Doing::Asking);
+                    let Some(attempt) = attempt else { continue };
+                    let step = run.settle(attempt, clock.now(), result, || clock.random());
+                    policy.tell(&step.events);
+                    match step.next {
+                        Next::Done(result) => {
+                            this.doing.set(Doing::Done);
+                            return Poll::Ready(result);
+                        }
+                        Next::Retry(at) => {
+                            this.doing.set(Doing::Waiting { sleep: clock.sleep_until(at) });
+                        }
+                        Next::Pending => {}
+                    }
+                }
+                DoingNow::Waiting { sleep } => {
+                    ready!(sleep.poll(context));
+                    this.doing.set(Doing::Asking);
+                }
+                // Polled after its end, which a future need not answer.
+                DoingNow::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<K: Sleep, C, O: Operation> fmt::Debug for Execute<'_, K, C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Execute").field("begun", &self.run.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! What answers when the operation does not.
+
+use core::fmt;
+use core::future::{Future, Ready, ready};
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use pin_project_lite::pin_project;
+
+use super::Policy;
+use super::classify::Classifier;
+use super::execute::Execute;
+use super::operation::{Operation, Plain};
+use super::run::Ended;
+use crate::clock::Sleep;
+use crate::error::{Error, OrElseError};
+
+impl<C> Policy<'_, C> {
+    /// [`execute`](Self::execute), and when it gives up, `fallback` decides: it answers, lets the
+    /// error stand ([`OrElseError::GaveUp`]), or fails by itself ([`OrElseError::Fallback`]).
+    ///
+    /// The fallback runs without a timeout, permit or slot.
+    ///
+    /// # Errors
+    ///
+    /// What `fallback` returns.
+    #[expect(clippy::type_complexity, reason = "a named future names all that it is made of")]
+    pub fn execute_or_else<K, F, Fut, B, T, E, X>(
+        &self,
+        clock: K,
+        operation: F,
+        fallback: B,
+    ) -> ExecuteOrElse<'_, K, C, Plain<F>, Now<B>, Ready<Result<T, OrElseError<E, X>>>>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        B: FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
+    {
+        ExecuteOrElse::new(self.execute(clock, operation), Now(fallback))
+    }
+
+    /// [`execute_or_else`](Self::execute_or_else) with a fallback that takes its time.
+    ///
+    /// Cancel-safe as [`execute`](Self::execute): a call dropped while its fallback runs counts as
+    /// cancelled.
+    ///
+    /// # Errors
+    ///
+    /// What `fallback` returns.
+    pub fn execute_or_else_async<K, F, Fut, B, Alt, T, E, X>(
+        &self,
+        clock: K,
+        operation: F,
+        fallback: B,
+    ) -> ExecuteOrElse<'_, K, C, Plain<F>, Later<B>, Alt>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        B: FnOnce(Error<E>) -> Alt,
+        Alt: Future<Output = Result<T, OrElseError<E, X>>>,
+    {
+        ExecuteOrElse::new(self.execute(clock, operation), Later(fallback))
+    }
+}
+
+/// What makes the fallback's future of an error.
+pub trait Fallback<E> {
+    /// The future.
+    type Answer: Future;
+    /// Asks for it, once.
+    fn answer(self, error: Error<E>) -> Self::Answer;
+}
+
+/// A fallback that answers at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Now<B>(B);
+
+/// A fallback that returns a future.
+#[derive(Clone, Copy, Debug)]
+pub struct Later<B>(B);
+
+pin_project! {
+    /// An execution with a fallback: what [`Policy::execute_or_else`] returns.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ExecuteOrElse<'p, K: Sleep, C, O: Operation, B, Alt> {
+        fallback: Option<B>,
+        // Declared before `execute`, which counts the call.
+        #[pin]
+        answering: Option<Alt>,
+        #[pin]
+        execute: Execute<'p, K, C, O>,
+    }
+}
+
+impl<'p, K: Sleep, C, O: Operation, B, Alt> ExecuteOrElse<'p, K, C, O, B, Alt> {
+    fn new(mut execute: Execute<'p, K, C, O>, fallback: B) -> Self {
+        execute.keep_open();
+        Self { fallback: Some(fallback), answering: None, execute }
+    }
+}
+
+impl<T, E, X, K, C, O, B, Alt> Future for ExecuteOrElse<'_, K, C, O, B, Alt>
+where
+    K: Sleep,
+    O: Operation<Answer = T, Error = E>,
+    C: Classifier<E>,
+    B: Fallback<E, Answer = Alt>,
+    Alt: Future<Output = Result<T, OrElseError<E, X>>>,
+{
+    type Output = Result<T, OrElseError<E, X>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            if let Some(answering) = this.answering.as_mut().as_pin_mut() {
+                let answer = ready!(answering.poll(context));
+                if let Some(run) = this.execute.run() {
+                    run.end(if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp });
+                }
+                return Poll::Ready(answer);
+            }
+            match (ready!(this.execute.as_mut().poll(context)), this.fallback.take()) {
+                (Ok(answer), _) => return Poll::Ready(Ok(answer)),
+                (Err(error), Some(fallback)) => this.answering.set(Some(fallback.answer(error))),
+                (Err(error), None) => return Poll::Ready(Err(OrElseError::GaveUp(error))),
+            }
+        }
+    }
+}
+
+impl<E, R, B: FnOnce(Error<E>) -> R> Fallback<E> for Now<B> {
+    type Answer = Ready<R>;
+
+    fn answer(self, error: Error<E>) -> Ready<R> {
+        ready((self.0)(error))
+    }
+}
+
+impl<E, Alt: Future, B: FnOnce(Error<E>) -> Alt> Fallback<E> for Later<B> {
+    type Answer = Alt;
+
+    fn answer(self, error: Error<E>) -> Alt {
+        (self.0)(error)
+    }
+}
+
+impl<K: Sleep, C, O: Operation, B, Alt> fmt::Debug for ExecuteOrElse<'_, K, C, O, B, Alt> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExecuteOrElse").field("execute", &self.execute).finish_non_exhaustive()
+    }
+}

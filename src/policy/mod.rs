@@ -1,0 +1,318 @@
+//! What to do about failure.
+//!
+//! A [`Policy`] says how one operation is tried, timed and given up. Each attempt passes these, in
+//! this order; the first that refuses is the reason, and what earlier ones granted goes back:
+//!
+//! | stage | asks | part |
+//! |---|---|---|
+//! | time | is any left before the deadline? | [`Policy::deadline`] |
+//! | breaker, peek | would it admit? loads only | [`Policy::breaker`] |
+//! | gate | may anybody call yet? | (its place) |
+//! | bulkhead | is a slot free? | [`Policy::bulkhead`] |
+//! | limiter | are requests and tokens left? | (its place) |
+//! | breaker, permit | leave to make this attempt | [`Policy::breaker`] |
+//! | the operation | | under the earlier of [`Policy::attempt_timeout`] and the deadline |
+//!
+//! After a failure, another attempt is made only if all of these hold, asked in this order: the
+//! class allows it · attempts are left · the budget pays · the wait ends inside the retry window and
+//! before the deadline · the service asked for no longer wait than allowed · the breaker will admit
+//! at the end of the wait. Otherwise the execution returns at once: nobody sleeps towards a refusal.
+
+mod backoff;
+mod blocking;
+mod classify;
+mod event;
+mod execute;
+mod fallback;
+mod operation;
+mod run;
+mod strategy;
+
+use core::fmt;
+use core::time::Duration;
+
+pub use backoff::{Backoff, BackoffError, Growth, Jitter};
+pub use classify::{ByError, Class, Classifier, Classify, Retry, RetryAll, Verdict};
+pub use event::{Event, Events, Observe, Stage};
+pub use execute::Execute;
+pub use fallback::{ExecuteOrElse, Fallback, Later, Now};
+pub use operation::{Made, Once, Operation, Plain, Told};
+pub use run::{Attempt, Leave, Next, Run, Step};
+pub use strategy::{Settings, Strategy, UnknownStrategy};
+
+use crate::state::{Breaker, Budget, Bulkhead, Meter};
+
+/// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.
+///
+/// `C` tells errors apart: they say their class themselves ([`Classify`]), or
+/// [`classify`](Self::classify) is given, or [`retry_all`](Self::retry_all). No class is guessed:
+/// without any of them a policy does not execute.
+///
+/// ```compile_fail,E0277
+/// # use steadfast::{Policy, ManualClock};
+/// struct Unknown;
+/// async fn call() -> Result<u8, Unknown> { Err(Unknown) }
+/// static POLICY: Policy = Policy::new().attempts(3);
+/// # let clock = ManualClock::new();
+/// let answer = clock.block_on(POLICY.execute(&clock, call)); // `Unknown: Classify` is missing
+/// ```
+///
+/// A number that makes no sense does not compile in a `static`:
+///
+/// ```compile_fail,E0080
+/// # use steadfast::Policy;
+/// static POLICY: Policy = Policy::new().attempts(0);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Policy<'s, C = ByError> {
+    limits: Limits,
+    backoff: Backoff,
+    breaker: Option<&'s Breaker>,
+    bulkhead: Option<&'s Bulkhead>,
+    budget: Option<&'s Budget>,
+    metrics: Option<&'s dyn Meter>,
+    observer: Option<&'s dyn Observe>,
+    classifier: C,
+}
+
+/// What is wrong with a [`Policy`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// One attempt at least.
+    Attempts,
+    /// An attempt needs time.
+    AttemptTimeout,
+    /// An execution needs time.
+    Deadline,
+}
+
+/// How often, and for how long. A length that is not limited is [`Duration::MAX`].
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    attempts: u32,
+    window: Duration,
+    attempt_timeout: Duration,
+    deadline: Duration,
+    max_asked_wait: Duration,
+}
+
+impl<'s> Policy<'s> {
+    /// One attempt, no limits, nothing shared.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            limits: Limits {
+                attempts: 1,
+                window: Duration::MAX,
+                attempt_timeout: Duration::MAX,
+                deadline: Duration::MAX,
+                max_asked_wait: Duration::MAX,
+            },
+            backoff: Backoff::constant(Duration::ZERO),
+            breaker: None,
+            bulkhead: None,
+            budget: None,
+            metrics: None,
+            observer: None,
+            classifier: ByError,
+        }
+    }
+
+    /// By a named strategy. Its breaker and budget are shared, so they are made from
+    /// [`Strategy::settings`] and given.
+    #[must_use]
+    pub const fn of(strategy: Strategy) -> Self {
+        let settings = strategy.settings();
+        Self::new()
+            .attempts(settings.attempts)
+            .backoff(settings.backoff)
+            .retry_window(settings.window)
+            .attempt_timeout(settings.attempt_timeout)
+            .deadline(settings.deadline)
+            .max_asked_wait(settings.max_asked_wait)
+    }
+}
+
+impl<'s, C: Copy> Policy<'s, C> {
+    /// Tells errors apart by `classifier`: a function `fn(&E) -> Verdict`, or any [`Classifier`].
+    #[must_use]
+    pub const fn classify<D>(self, classifier: D) -> Policy<'s, D> {
+        Policy {
+            limits: self.limits,
+            backoff: self.backoff,
+            breaker: self.breaker,
+            bulkhead: self.bulkhead,
+            budget: self.budget,
+            metrics: self.metrics,
+            observer: self.observer,
+            classifier,
+        }
+    }
+
+    /// Takes every error for a transient one.
+    #[must_use]
+    pub const fn retry_all(self) -> Policy<'s, RetryAll> {
+        self.classify(RetryAll)
+    }
+
+    /// Makes up to `attempts` attempts, the first one included. At least 1.
+    #[must_use]
+    pub const fn attempts(self, attempts: u32) -> Self {
+        match self.try_attempts(attempts) {
+            Ok(policy) => policy,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a number that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no attempt.
+    pub const fn try_attempts(self, attempts: u32) -> Result<Self, PolicyError> {
+        match attempts {
+            0 => Err(PolicyError::Attempts),
+            _ => Ok(Self { limits: Limits { attempts, ..self.limits }, ..self }),
+        }
+    }
+
+    /// Waits by `backoff` between attempts.
+    #[must_use]
+    pub const fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// Starts no retry later than `window` after the beginning.
+    #[must_use]
+    pub const fn retry_window(self, window: Duration) -> Self {
+        Self { limits: Limits { window, ..self.limits }, ..self }
+    }
+
+    /// Gives up on an attempt after `timeout`. More than zero.
+    #[must_use]
+    pub const fn attempt_timeout(self, timeout: Duration) -> Self {
+        match self.try_attempt_timeout(timeout) {
+            Ok(policy) => policy,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a length that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no time.
+    pub const fn try_attempt_timeout(self, timeout: Duration) -> Result<Self, PolicyError> {
+        match timeout {
+            Duration::ZERO => Err(PolicyError::AttemptTimeout),
+            _ => Ok(Self { limits: Limits { attempt_timeout: timeout, ..self.limits }, ..self }),
+        }
+    }
+
+    /// Gives up altogether after `deadline`: no attempt outlives it, and no wait ends after it.
+    /// More than zero.
+    #[must_use]
+    pub const fn deadline(self, deadline: Duration) -> Self {
+        match self.try_deadline(deadline) {
+            Ok(policy) => policy,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a length that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no time.
+    pub const fn try_deadline(self, deadline: Duration) -> Result<Self, PolicyError> {
+        match deadline {
+            Duration::ZERO => Err(PolicyError::Deadline),
+            _ => Ok(Self { limits: Limits { deadline, ..self.limits }, ..self }),
+        }
+    }
+
+    /// Returns at once, with the wait asked for, when a service asks for a longer one than `wait`.
+    #[must_use]
+    pub const fn max_asked_wait(self, wait: Duration) -> Self {
+        Self { limits: Limits { max_asked_wait: wait, ..self.limits }, ..self }
+    }
+
+    /// Asks `breaker` before each attempt, and reports each attempt to it.
+    ///
+    /// Its lease ([`Rule::lease`](crate::state::Rule::lease)) is to be longer than an attempt may
+    /// take.
+    #[must_use]
+    pub const fn breaker(self, breaker: &'s Breaker) -> Self {
+        Self { breaker: Some(breaker), ..self }
+    }
+
+    /// Takes a slot of `bulkhead` for each attempt, and none while it waits.
+    #[must_use]
+    pub const fn bulkhead(self, bulkhead: &'s Bulkhead) -> Self {
+        Self { bulkhead: Some(bulkhead), ..self }
+    }
+
+    /// Pays for each retry out of `budget`.
+    #[must_use]
+    pub const fn budget(self, budget: &'s Budget) -> Self {
+        Self { budget: Some(budget), ..self }
+    }
+
+    /// Counts into `metrics`.
+    #[must_use]
+    pub const fn metrics(self, metrics: &'s dyn Meter) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Tells `observer` what executions do.
+    #[must_use]
+    pub const fn observer(self, observer: &'s dyn Observe) -> Self {
+        Self { observer: Some(observer), ..self }
+    }
+}
+
+impl<C> Policy<'_, C> {
+    fn tell(&self, events: &Events) {
+        if let Some(observer) = self.observer {
+            events.iter().for_each(|event| observer.observe(event));
+        }
+    }
+}
+
+impl Default for Policy<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Policy<'_, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("limits", &self.limits)
+            .field("backoff", &self.backoff)
+            .field("breaker", &self.breaker)
+            .field("bulkhead", &self.bulkhead)
+            .field("budget", &self.budget)
+            .field("classifier", &self.classifier)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PolicyError {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Attempts => "a policy makes one attempt at least: the first one counts",
+            Self::AttemptTimeout => "an attempt's timeout is more than zero",
+            Self::Deadline => "a deadline is more than zero",
+        }
+    }
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl core::error::Error for PolicyError {}

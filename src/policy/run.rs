@@ -1,0 +1,535 @@
+//! One execution as a machine without I/O: a driver brings the time and does the waiting.
+//!
+//! ```
+//! use steadfast::{Clock, ManualClock, Policy};
+//! use steadfast::policy::{Leave, Next};
+//! # fn operation() -> Result<u8, u8> { Ok(1) }
+//! # fn wait_until(_: steadfast::Instant) {}
+//!
+//! let (policy, clock) = (Policy::new().retry_all(), ManualClock::new());
+//! let mut run = policy.start(clock.now(), clock.shard_hint());
+//! let result = loop {
+//!     let attempt = match run.attempt(clock.now()).next {
+//!         Leave::Granted(attempt) => attempt,
+//!         Leave::Refused(error) => break Err(error),
+//!         Leave::NotNow => continue, // only while another attempt is under way
+//!     };
+//!     // The random bits are asked for if there is a wait.
+//!     match run.settle(attempt, clock.now(), Some(operation()), || 4).next {
+//!         Next::Done(result) => break result,
+//!         Next::Retry(at) => wait_until(at),
+//!         Next::Pending => {} // only while another attempt is under way
+//!     }
+//! };
+//! assert_eq!(result, Ok(1));
+//! ```
+
+use core::time::Duration;
+
+use super::classify::{Class, Classifier, Retry, Verdict};
+use super::event::{Event, Events, Stage};
+use super::operation::Made;
+use super::{Limits, Policy};
+use crate::clock::Instant;
+use crate::error::{Error, Reason};
+use crate::state::{Breaker, Bulkhead, Meter, Outcome, Permit, Settled, Slot, Tally, Transition};
+
+/// One execution of a policy. Dropped before its end, it counts as cancelled.
+#[derive(Debug)]
+pub struct Run<'p, E, C> {
+    policy: &'p Policy<'p, C>,
+    call: Call<'p>,
+    limits: Limits,
+    made: u32,
+    under_way: u8,
+    retried_once: bool,
+    previous_wait: Duration,
+    last: Option<E>,
+    class: Option<Class>,
+}
+
+/// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
+/// nothing of the other side.
+#[derive(Debug)]
+#[must_use = "settle it, or drop it to cancel"]
+pub struct Attempt<'p> {
+    // In this order they are given back.
+    permit: Option<Permit<&'p Breaker>>,
+    slot: Option<Slot<&'p Bulkhead>>,
+    meter: Option<&'p dyn Meter>,
+    settled: bool,
+    ends: Instant,
+    /// The deadline comes before the attempt's own timeout.
+    cut: bool,
+    made: Made,
+}
+
+/// What came of it, and what to tell an observer before going on.
+#[derive(Debug)]
+#[must_use = "it says what to do next"]
+pub struct Step<N> {
+    /// What to do next.
+    pub next: N,
+    /// What happened.
+    pub events: Events,
+}
+
+/// The answer to a request to make an attempt.
+#[derive(Debug)]
+pub enum Leave<'p, E> {
+    /// Go ahead.
+    Granted(Attempt<'p>),
+    /// The execution is over.
+    Refused(Error<E>),
+    /// No second attempt now; the one under way goes on.
+    NotNow,
+}
+
+/// What follows an attempt.
+#[derive(Debug)]
+pub enum Next<T, E> {
+    /// The execution is over.
+    Done(Result<T, Error<E>>),
+    /// Make another attempt at this instant.
+    Retry(Instant),
+    /// Another attempt is still under way.
+    Pending,
+}
+
+/// How a call ended that the operation did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    GaveUp,
+    FellBack,
+}
+
+impl<'s, C> Policy<'s, C> {
+    /// Begins one execution, to be driven by hand. `shard` is the clock's
+    /// [`shard_hint`](crate::Clock::shard_hint).
+    pub fn start<E>(&self, now: Instant, shard: usize) -> Run<'_, E, C> {
+        if let Some(meter) = self.metrics {
+            meter.started(shard);
+        }
+        Run {
+            policy: self,
+            call: Call { meter: self.metrics, shard, began: now, ended: false, keep_open: false },
+            limits: self.limits,
+            made: 0,
+            under_way: 0,
+            retried_once: false,
+            previous_wait: Duration::ZERO,
+            last: None,
+            class: None,
+        }
+    }
+}
+
+impl<'p, E, C> Run<'p, E, C> {
+    /// Asks for leave to make the next attempt.
+    ///
+    /// With one under way it asks for a second one, which the retry budget pays and which only a
+    /// closed breaker admits; there is never a third.
+    pub fn attempt(&mut self, now: Instant) -> Step<Leave<'p, E>> {
+        if self.under_way > 0 {
+            return self.second(now);
+        }
+        match self.admit(now) {
+            Ok(attempt) => self.granted(attempt),
+            Err(refusal) => {
+                self.tally(refusal.tally());
+                if self.made == 0 {
+                    self.tally(Tally::Unattempted);
+                }
+                let event = refusal.event(now);
+                let error = self.give_up(refusal.reason, refusal.until);
+                Step { next: Leave::Refused(error), events: Events::new(Some(event), None) }
+            }
+        }
+    }
+
+    /// Takes an attempt's result, `None` if it ran out of time. `random` is called if there is to
+    /// be a wait.
+    pub fn settle<T>(
+        &mut self,
+        mut attempt: Attempt<'p>,
+        now: Instant,
+        result: Option<Result<T, E>>,
+        random: impl FnOnce() -> u32,
+    ) -> Step<Next<T, E>>
+    where
+        C: Classifier<E>,
+    {
+        self.under_way = self.under_way.saturating_sub(1);
+        attempt.settled = true;
+        let (verdict, neutral) = match result {
+            Some(Ok(answer)) => {
+                let moved = self.succeed(attempt, now);
+                let events = Events::new(moved.map(Event::moved), None);
+                return Step { next: Next::Done(Ok(answer)), events };
+            }
+            Some(Err(error)) => {
+                self.tally(Tally::AttemptFailed);
+                let verdict = self.policy.classifier.classify(&error);
+                self.last = Some(error);
+                (verdict, !verdict.class.fails())
+            }
+            None => {
+                self.tally(Tally::AttemptTimedOut);
+                // Cut by the deadline, it might have been about to answer.
+                let verdict = self.policy.classifier.timed_out();
+                (verdict, attempt.cut || !verdict.class.fails())
+            }
+        };
+        let out_of_time = now >= self.ends();
+        self.class = Some(verdict.class);
+        if let Some(meter) = self.call.meter {
+            meter.failed(now);
+        }
+        let moved = match neutral {
+            true => None,
+            false => self.report(&mut attempt, now, Outcome::Failure),
+        };
+        // Whatever it held goes back before anything is decided on.
+        drop(attempt);
+        let moved = moved.map(Event::moved);
+        if self.under_way > 0 {
+            return Step { next: Next::Pending, events: Events::new(moved, None) };
+        }
+        match self.again(now, verdict, out_of_time, random) {
+            Ok((at, wait)) => {
+                let event = Event::Retry { attempt: self.made, wait, class: verdict.class };
+                Step { next: Next::Retry(at), events: Events::new(moved, Some(event)) }
+            }
+            Err(refusal) => {
+                let told = match refusal.reason {
+                    Reason::Class | Reason::Attempts => None,
+                    _ => {
+                        self.tally(refusal.tally());
+                        Some(refusal.event(now))
+                    }
+                };
+                let retry_at = refusal.until.max(self.refused_until(now));
+                let error = self.give_up(refusal.reason, retry_at);
+                Step { next: Next::Done(Err(error)), events: Events::new(moved, told) }
+            }
+        }
+    }
+
+    /// Takes back an attempt that was not made to its end, without ending the execution.
+    pub fn cancel(&mut self, attempt: Attempt<'p>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        drop(attempt);
+    }
+
+    /// Ends the execution for `reason`, between two attempts.
+    pub(super) fn over(&mut self, reason: Reason) -> Error<E> {
+        self.give_up(reason, None)
+    }
+
+    /// Leaves the end of a call that gave up to [`end`](Self::end): a fallback comes after it.
+    pub(super) const fn keep_open(&mut self) {
+        self.call.keep_open = true;
+    }
+
+    /// Makes no attempt after the first.
+    pub(super) const fn only_once(&mut self) {
+        self.limits.attempts = 1;
+    }
+
+    /// Ends a call that was [kept open](Self::keep_open).
+    pub(super) fn end(&mut self, how: Ended) {
+        self.call.end(match how {
+            Ended::FellBack => Tally::CallFellBack,
+            Ended::GaveUp => self.gave_up(),
+        });
+    }
+
+    fn second(&mut self, now: Instant) -> Step<Leave<'p, E>> {
+        let policy = self.policy;
+        let closed = policy.breaker.is_none_or(|breaker| breaker.circuit().is_closed());
+        if self.under_way > 1 || !closed || self.made >= self.limits.attempts {
+            return Step { next: Leave::NotNow, events: Events::NONE };
+        }
+        if policy.budget.is_some_and(|budget| !budget.withdraw(now)) {
+            self.tally(Tally::Budget);
+            return Step { next: Leave::NotNow, events: Events::NONE };
+        }
+        match self.admit(now) {
+            Ok(attempt) => self.granted(attempt),
+            Err(refusal) => {
+                self.tally(refusal.tally());
+                let events = Events::new(Some(refusal.event(now)), None);
+                Step { next: Leave::NotNow, events }
+            }
+        }
+    }
+
+    fn granted(&mut self, attempt: Attempt<'p>) -> Step<Leave<'p, E>> {
+        if self.made > 0 {
+            self.tally(Tally::Retried);
+        }
+        self.made += 1;
+        self.under_way += 1;
+        let moved = attempt.permit.as_ref().and_then(Permit::transition);
+        self.count_transition(moved);
+        let events = Events::new(moved.map(Event::moved), None);
+        Step { next: Leave::Granted(attempt), events }
+    }
+
+    /// The stages that an attempt passes, in their order.
+    fn admit(&self, now: Instant) -> Result<Attempt<'p>, Refusal> {
+        let (policy, ends) = (self.policy, self.ends());
+        if now >= ends {
+            return Err(Refusal::by(Stage::Time, Reason::Deadline));
+        }
+        if self.made >= self.limits.attempts {
+            return Err(Refusal::by(Stage::Retry, Reason::Attempts));
+        }
+        // A sleep may have ended late.
+        if self.made > 0 && now > self.window_ends() {
+            return Err(Refusal::by(Stage::Time, Reason::Window));
+        }
+        let open = |admits_at| Refusal {
+            until: Some(admits_at),
+            ..Refusal::by(Stage::Breaker, Reason::BreakerOpen)
+        };
+        if let Some(breaker) = policy.breaker {
+            breaker.peek(now).map_err(|refused| open(refused.admits_at))?;
+        }
+        let slot = match policy.bulkhead.map(Bulkhead::try_acquire) {
+            Some(Err(_)) => return Err(Refusal::by(Stage::Bulkhead, Reason::BulkheadFull)),
+            Some(Ok(slot)) => Some(slot),
+            None => None,
+        };
+        let permit = match policy.breaker.map(|breaker| breaker.try_acquire(now)) {
+            Some(Err(refused)) => return Err(open(refused.admits_at)),
+            Some(Ok(permit)) => Some(permit),
+            None => None,
+        };
+        let timeout = now.after(self.limits.attempt_timeout);
+        let earlier = timeout.min(ends);
+        let time_left = if earlier == Instant::MAX { Duration::MAX } else { earlier.since(now) };
+        Ok(Attempt {
+            permit,
+            slot,
+            meter: policy.metrics,
+            settled: false,
+            ends: earlier,
+            cut: ends < timeout,
+            made: Made::new(self.made.saturating_add(1), time_left),
+        })
+    }
+
+    fn succeed(&mut self, mut attempt: Attempt<'p>, now: Instant) -> Option<Transition> {
+        if now > attempt.ends {
+            self.tally(Tally::Slow);
+        }
+        let moved = self.report(&mut attempt, now, Outcome::Success);
+        if let Some(budget) = self.policy.budget {
+            budget.deposit();
+        }
+        self.call.succeed(now);
+        moved
+    }
+
+    /// Settles an attempt's permit.
+    fn report(
+        &self,
+        attempt: &mut Attempt<'p>,
+        now: Instant,
+        outcome: Outcome,
+    ) -> Option<Transition> {
+        let moved = match attempt.permit.take()?.settle(now, outcome) {
+            Settled::Counted => None,
+            Settled::Moved(transition) => Some(transition),
+            Settled::Late => {
+                self.tally(Tally::LateOutcome);
+                None
+            }
+        };
+        self.count_transition(moved);
+        moved
+    }
+
+    /// When to attempt again, and after what wait, if at all.
+    fn again(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        out_of_time: bool,
+        random: impl FnOnce() -> u32,
+    ) -> Result<(Instant, Duration), Refusal> {
+        let policy = self.policy;
+        let asked_until = verdict.not_before.map(|wait| now.after(wait));
+        let no = |reason| Refusal { until: asked_until, ..Refusal::by(Stage::Retry, reason) };
+        // Each retryable failure takes its token, whether or not a retry follows.
+        let paid = matches!(verdict.retry, Retry::Never)
+            || policy.budget.is_none_or(|budget| budget.withdraw(now));
+        if out_of_time {
+            return Err(no(Reason::Deadline));
+        }
+        match verdict.retry {
+            Retry::Never => return Err(no(Reason::Class)),
+            Retry::Once if self.retried_once => return Err(no(Reason::Class)),
+            Retry::Once | Retry::Yes => {}
+        }
+        if self.made >= self.limits.attempts {
+            return Err(no(Reason::Attempts));
+        }
+        if !paid {
+            return Err(no(Reason::Budget));
+        }
+        let (failed, previous) = (self.made, self.previous_wait);
+        let wait = match verdict.not_before {
+            None => policy.backoff.wait(failed, previous, random()),
+            Some(asked) => policy.backoff.wait_asked(asked, failed, previous, random()),
+        };
+        let at = now.after(wait);
+        if at > self.window_ends() {
+            return Err(no(Reason::Window));
+        }
+        if at >= self.ends() {
+            return Err(no(Reason::Deadline));
+        }
+        if verdict.not_before.is_some_and(|asked| asked > self.limits.max_asked_wait) {
+            return Err(no(Reason::AskedWait));
+        }
+        if let Some(Err(open)) = policy.breaker.map(|breaker| breaker.peek(at)) {
+            let until = asked_until.max(Some(open.admits_at));
+            return Err(Refusal { until, ..no(Reason::BreakerOpen) });
+        }
+        self.retried_once |= matches!(verdict.retry, Retry::Once);
+        self.previous_wait = wait;
+        Ok((at, wait))
+    }
+
+    fn give_up(&mut self, stopped: Reason, retry_at: Option<Instant>) -> Error<E> {
+        if !self.call.keep_open {
+            self.call.end(self.gave_up());
+        }
+        let (last, class) = (self.last.take(), self.class);
+        Error { last, stopped, attempts: self.made, retry_at, class }
+    }
+
+    const fn gave_up(&self) -> Tally {
+        if self.made == 0 { Tally::CallRefused } else { Tally::CallFailed }
+    }
+
+    /// Until when the breaker refuses, if it does.
+    fn refused_until(&self, now: Instant) -> Option<Instant> {
+        Some(self.policy.breaker?.peek(now).err()?.admits_at)
+    }
+
+    const fn ends(&self) -> Instant {
+        self.call.began.after(self.limits.deadline)
+    }
+
+    const fn window_ends(&self) -> Instant {
+        self.call.began.after(self.limits.window)
+    }
+
+    fn tally(&self, what: Tally) {
+        if let Some(meter) = self.call.meter {
+            meter.count(what);
+        }
+    }
+
+    fn count_transition(&self, moved: Option<Transition>) {
+        match moved {
+            Some(Transition::Opened) => self.tally(Tally::Opened),
+            Some(Transition::HalfOpened) => self.tally(Tally::HalfOpened),
+            Some(Transition::Closed) => self.tally(Tally::Closed),
+            None => {}
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// When it must have ended: [`Instant::MAX`] where there is no limit.
+    #[must_use]
+    pub const fn ends(&self) -> Instant {
+        self.ends
+    }
+
+    /// Its number and its time.
+    #[must_use]
+    pub const fn made(&self) -> Made {
+        self.made
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        // The permit first: whoever finds the slot free finds the breaker as it is then.
+        drop(self.permit.take());
+        drop(self.slot.take());
+        if let (false, Some(meter)) = (self.settled, self.meter) {
+            meter.count(Tally::AttemptCancelled);
+        }
+    }
+}
+
+/// A call's entry in the books, closed when dropped.
+#[derive(Debug)]
+struct Call<'p> {
+    meter: Option<&'p dyn Meter>,
+    shard: usize,
+    began: Instant,
+    ended: bool,
+    keep_open: bool,
+}
+
+impl Call<'_> {
+    fn succeed(&mut self, now: Instant) {
+        self.ended = true;
+        if let Some(meter) = self.meter {
+            meter.succeeded(self.shard, now, now.since(self.began));
+        }
+    }
+
+    fn end(&mut self, how: Tally) {
+        self.ended = true;
+        if let Some(meter) = self.meter {
+            meter.count(how);
+        }
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.end(Tally::CallCancelled);
+        }
+    }
+}
+
+/// Why an attempt is not made.
+struct Refusal {
+    stage: Stage,
+    reason: Reason,
+    until: Option<Instant>,
+}
+
+impl Refusal {
+    const fn by(stage: Stage, reason: Reason) -> Self {
+        Self { stage, reason, until: None }
+    }
+
+    fn event(&self, now: Instant) -> Event {
+        let wait = self.until.map(|until| until.since(now));
+        Event::Refused { stage: self.stage, reason: self.reason, wait }
+    }
+
+    const fn tally(&self) -> Tally {
+        match self.reason {
+            Reason::BreakerOpen => Tally::BreakerOpen,
+            Reason::Gated => Tally::Gated,
+            Reason::BulkheadFull => Tally::BulkheadFull,
+            Reason::Limited => Tally::Limited,
+            Reason::Budget => Tally::Budget,
+            Reason::Window => Tally::Window,
+            Reason::AskedWait => Tally::AskedWait,
+            Reason::Deadline | Reason::Class | Reason::Attempts => Tally::Deadline,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! A circuit that calls share.
+
+use core::borrow::Borrow;
+use core::time::Duration;
+
+use super::circuit::{Admission, Circuit, Outcome, Phase, Rule, Settled, Ticket, Transition, Trip};
+use super::word::WordPair;
+use crate::clock::Instant;
+
+/// A circuit breaker, for a `static` or a field: 20 bytes, no lock, no heap.
+///
+/// ```
+/// use core::time::Duration;
+/// use steadfast::{Breaker, Instant, Trip, state::Outcome};
+///
+/// static BREAKER: Breaker = Breaker::new(Trip::after(3).of_last(10), Duration::from_secs(30));
+///
+/// let now = Instant::from_micros(0); // from your clock
+/// if let Ok(permit) = BREAKER.try_acquire(now) {
+///     // .. make the call ..
+///     permit.settle(now, Outcome::Success);
+/// }
+/// ```
+///
+/// A rule that could not work does not compile:
+///
+/// ```compile_fail
+/// # use core::time::Duration;
+/// # use steadfast::{Breaker, Trip};
+/// static BREAKER: Breaker = Breaker::new(Trip::after(0), Duration::from_secs(30));
+/// ```
+#[derive(Debug)]
+pub struct Breaker {
+    rule: Rule,
+    circuit: SharedCircuit,
+}
+
+/// A circuit without its rule, which comes with each call: for rules that change while it runs.
+#[derive(Debug)]
+pub struct SharedCircuit {
+    words: WordPair,
+}
+
+/// Leave to make one attempt. Dropped, it is given back and says nothing.
+///
+/// `B` is a reference to the breaker, or any handle of it: a permit by an `Arc<Breaker>` or a
+/// `&'static Breaker` can live in a value that is `'static`.
+#[derive(Debug)]
+#[must_use = "dropped, it says nothing of the attempt: settle it"]
+pub struct Permit<B: Borrow<Breaker>> {
+    breaker: B,
+    ticket: Ticket,
+    held: bool,
+    half_opened: bool,
+}
+
+/// The breaker refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerOpen {
+    /// When it will admit again, if nothing else happens.
+    pub admits_at: Instant,
+}
+
+/// What a breaker is doing, as seen at some instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Attempts go through.
+    Closed,
+    /// Attempts are refused.
+    Open,
+    /// Probes go through. An open breaker whose time is over is half-open.
+    HalfOpen,
+}
+
+impl Breaker {
+    /// A closed breaker that opens by `trip` and stays open for `open_for` (50 ms to 24 h).
+    #[must_use]
+    pub const fn new(trip: Trip, open_for: Duration) -> Self {
+        Self::with_rule(Rule::new(trip, open_for))
+    }
+
+    /// A closed breaker that follows `rule`.
+    #[must_use]
+    pub const fn with_rule(rule: Rule) -> Self {
+        Self { rule, circuit: SharedCircuit::new() }
+    }
+
+    /// Asks for leave to make an attempt.
+    ///
+    /// # Errors
+    ///
+    /// It is open, or all its probes are under way.
+    pub fn try_acquire(&self, now: Instant) -> Result<Permit<&Self>, BreakerOpen> {
+        Permit::try_acquire(self, now)
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> State {
+        self.circuit.load().state(&self.rule, now)
+    }
+
+    /// For how long it still refuses: from zero to the configured period.
+    #[must_use]
+    pub fn remaining(&self, now: Instant) -> Duration {
+        self.circuit.load().remaining(&self.rule, now)
+    }
+
+    /// What its circuit says.
+    #[must_use]
+    pub fn circuit(&self) -> Circuit {
+        self.circuit.load()
+    }
+
+    /// What it follows.
+    #[must_use]
+    pub const fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// Whether an attempt would be admitted at `at`: loads, and nothing else.
+    pub(crate) fn peek(&self, at: Instant) -> Result<(), BreakerOpen> {
+        if Circuit::admits_by(self.circuit.words.hot(), at).is_some() {
+            return Ok(());
+        }
+        let circuit = self.circuit.load();
+        match circuit.would_admit(&self.rule, at) {
+            true => Ok(()),
+            false => Err(BreakerOpen { admits_at: circuit.admits_at(&self.rule, at) }),
+        }
+    }
+}
+
+impl SharedCircuit {
+    /// Closed, without a failure.
+    #[must_use]
+    pub const fn new() -> Self {
+        let (hot, cold) = Circuit::CLOSED.to_bits();
+        Self { words: WordPair::new(hot, cold) }
+    }
+
+    /// See [`Circuit::admit`]. A closed circuit is only read.
+    pub fn admit(&self, rule: &Rule, now: Instant) -> Admission {
+        match Circuit::admits_by(self.words.hot(), now) {
+            Some(ticket) => Admission::Admitted(ticket, None),
+            None => self.update(|circuit| circuit.admit(rule, now)),
+        }
+    }
+
+    /// See [`Circuit::settle`]. A closed circuit without a failure is only read by a success.
+    pub fn settle(&self, rule: &Rule, now: Instant, ticket: Ticket, outcome: Outcome) -> Settled {
+        if matches!(outcome, Outcome::Success)
+            && Circuit::unmoved_by_success(self.words.hot(), now, ticket)
+        {
+            return Settled::Counted;
+        }
+        self.update(|circuit| circuit.settle(rule, now, ticket, outcome))
+    }
+
+    /// See [`Circuit::release`].
+    pub fn release(&self, ticket: Ticket) {
+        self.update(|circuit| (circuit.release(ticket), ()));
+    }
+
+    /// The circuit as it is.
+    #[must_use]
+    pub fn load(&self) -> Circuit {
+        let (hot, cold) = self.words.load();
+        Circuit::from_bits(hot, cold)
+    }
+
+    #[cold]
+    fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
+        self.words.update(|hot, cold| {
+            let (next, output) = step(Circuit::from_bits(hot, cold));
+            let (hot, cold) = next.to_bits();
+            (hot, cold, output)
+        })
+    }
+}
+
+impl Default for SharedCircuit {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Circuit {
+    /// What a breaker with this circuit is doing.
+    #[must_use]
+    pub const fn state(self, rule: &Rule, now: Instant) -> State {
+        match self.phase() {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } if self.remaining(rule, now).is_zero() => State::HalfOpen,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+        }
+    }
+}
+
+impl<B: Borrow<Breaker>> Permit<B> {
+    /// Asks `breaker` for leave to make an attempt. The permit keeps the handle.
+    ///
+    /// # Errors
+    ///
+    /// It is open, or all its probes are under way.
+    pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
+        let Breaker { rule, circuit } = breaker.borrow();
+        match circuit.admit(rule, now) {
+            Admission::Admitted(ticket, moved) => {
+                Ok(Self { ticket, held: true, half_opened: moved.is_some(), breaker })
+            }
+            Admission::Refused => {
+                Err(BreakerOpen { admits_at: circuit.load().admits_at(rule, now) })
+            }
+        }
+    }
+
+    /// Reports how the attempt ended.
+    pub fn settle(mut self, now: Instant, outcome: Outcome) -> Settled {
+        self.held = false;
+        let Breaker { rule, circuit } = self.breaker.borrow();
+        circuit.settle(rule, now, self.ticket, outcome)
+    }
+
+    /// The transition that admitting this attempt made: it was the first probe.
+    #[must_use]
+    pub const fn transition(&self) -> Option<Transition> {
+        if self.half_opened { Some(Transition::HalfOpened) } else { None }
+    }
+}
+
+impl<B: Borrow<Breaker>> Drop for Permit<B> {
+    fn drop(&mut self) {
+        if self.held {
+            self.breaker.borrow().circuit.release(self.ticket);
+        }
+    }
+}
+
+impl core::fmt::Display for BreakerOpen {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("breaker open")
+    }
+}
+
+impl core::error::Error for BreakerOpen {}

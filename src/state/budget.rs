@@ -1,0 +1,185 @@
+//! A budget of retries: what keeps a failing service from being hit harder than a healthy one.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::word::AtomicWord;
+use crate::clock::{Instant, micros};
+
+/// Tokens for retries that calls share: a failure takes one, a success gives a part of one, time
+/// gives a few back.
+///
+/// A retry is allowed while more than half of the tokens are left after the failure has taken its
+/// own. In a total outage that bounds attempts to requests + tokens/2 + one per refill period.
+/// A full budget is only read by a success. 24 bytes.
+#[derive(Debug)]
+pub struct Budget {
+    rule: BudgetRule,
+    /// Tokens left, in thousandths.
+    balance: AtomicWord,
+    /// The tick up to which refills have been claimed.
+    claimed: AtomicWord,
+}
+
+/// How many tokens, and how they come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BudgetRule {
+    full: u32,
+    per_success: u32,
+    refill_ticks: u32,
+}
+
+/// What is wrong with a [`BudgetRule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BudgetRuleError {
+    /// It has 1 to 10 000 tokens.
+    Tokens,
+    /// A success gives 0 to 10 000 thousandths of one.
+    PerSuccess,
+    /// One comes back every 24 h or more often; zero for never.
+    Refill,
+}
+
+impl BudgetRule {
+    /// `tokens` (1 to 10 000); a success gives `per_success` thousandths of one (up to 10 000); one
+    /// more comes each `refill` (up to 24 h, zero for never), up to a retry's worth above half.
+    #[must_use]
+    pub const fn new(tokens: u32, per_success: u32, refill: Duration) -> Self {
+        match Self::try_new(tokens, per_success, refill) {
+            Ok(rule) => rule,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for numbers that come at run time.
+    pub const fn try_new(
+        tokens: u32,
+        per_success: u32,
+        refill: Duration,
+    ) -> Result<Self, BudgetRuleError> {
+        if tokens == 0 || tokens > 10_000 {
+            return Err(BudgetRuleError::Tokens);
+        }
+        if per_success > 10 * TOKEN {
+            return Err(BudgetRuleError::PerSuccess);
+        }
+        let refill_ticks = match micros(refill) {
+            0 => 0,
+            // One tick more: a claim begins somewhere in its tick, and never comes early.
+            micros @ 1..=86_400_000_000 => micros.div_ceil(1 << TICK_SHIFT) as u32 + 1,
+            _ => return Err(BudgetRuleError::Refill),
+        };
+        Ok(Self { full: tokens * TOKEN, per_success, refill_ticks })
+    }
+
+    /// Tokens when full.
+    #[must_use]
+    pub const fn tokens(&self) -> u32 {
+        self.full / TOKEN
+    }
+
+    /// A failure's part: what is left of `balance` with `refills` more, and whether a retry is paid.
+    #[must_use]
+    pub const fn fail(&self, balance: u32, refills: u32) -> (u32, bool) {
+        let cap = self.refill_cap();
+        let balance = if balance < cap {
+            let refilled = balance.saturating_add(refills.saturating_mul(TOKEN));
+            if refilled < cap { refilled } else { cap }
+        } else {
+            balance
+        };
+        let left = balance.saturating_sub(TOKEN);
+        (left, left > self.full / 2)
+    }
+
+    /// A success's part: what is left of `balance`.
+    #[must_use]
+    pub const fn succeed(&self, balance: u32) -> u32 {
+        let balance = balance.saturating_add(self.per_success);
+        if balance < self.full { balance } else { self.full }
+    }
+
+    /// The refills due at `now`, and up to when that claims them. A clock that stepped back claims
+    /// none and begins again there.
+    #[must_use]
+    pub const fn claim(&self, claimed: u32, now: Instant) -> (u32, u32) {
+        let now = tick(now);
+        let elapsed = now.wrapping_sub(claimed);
+        if self.refill_ticks == 0 || elapsed > u32::MAX / 2 {
+            return (now, 0);
+        }
+        let refills = elapsed / self.refill_ticks;
+        (claimed.wrapping_add(refills * self.refill_ticks), refills)
+    }
+
+    /// Half, one token, and the least more: so that the failure which takes the token leaves more
+    /// than half, and an idle device may retry once per refill.
+    const fn refill_cap(&self) -> u32 {
+        let cap = self.full / 2 + TOKEN + 1;
+        if cap < self.full { cap } else { self.full }
+    }
+}
+
+impl Budget {
+    /// A full budget by `rule`.
+    #[must_use]
+    pub const fn with_rule(rule: BudgetRule) -> Self {
+        Self { rule, balance: AtomicWord::new(rule.full), claimed: AtomicWord::new(0) }
+    }
+
+    /// Takes a failure's token at `now`, and tells whether a retry is paid.
+    #[must_use]
+    pub fn withdraw(&self, now: Instant) -> bool {
+        let refills = if self.balance.load() < self.rule.refill_cap() {
+            self.claimed.update(|claimed| self.rule.claim(claimed, now))
+        } else {
+            // Nothing is due while it is full enough: the period begins with this failure.
+            self.claimed.update(|_| (tick(now), 0))
+        };
+        self.balance.update(|balance| self.rule.fail(balance, refills))
+    }
+
+    /// Gives a success's part of a token.
+    pub fn deposit(&self) {
+        self.balance.update(|balance| (self.rule.succeed(balance), ()));
+    }
+
+    /// Whole tokens left.
+    #[must_use]
+    pub fn tokens(&self) -> u32 {
+        self.balance.load() / TOKEN
+    }
+
+    /// What it follows.
+    #[must_use]
+    pub const fn rule(&self) -> &BudgetRule {
+        &self.rule
+    }
+}
+
+impl BudgetRuleError {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Tokens => "a retry budget has 1 to 10000 tokens",
+            Self::PerSuccess => "a success gives 0 to 10000 thousandths of a token",
+            Self::Refill => "a token comes back within 24 h, or never",
+        }
+    }
+}
+
+impl fmt::Display for BudgetRuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl core::error::Error for BudgetRuleError {}
+
+/// Coarse time, modulo 2^32 ticks of 2^14 µs (2.2 years).
+const fn tick(now: Instant) -> u32 {
+    (now.as_micros() >> TICK_SHIFT) as u32
+}
+
+const TOKEN: u32 = 1000;
+const TICK_SHIFT: u32 = 14;

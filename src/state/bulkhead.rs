@@ -1,0 +1,115 @@
+//! A cap on attempts under way at once.
+
+use core::borrow::Borrow;
+use core::fmt;
+
+use super::word::AtomicWord;
+
+/// So many slots, and no more. Nobody waits for one.
+#[derive(Debug)]
+pub struct Bulkhead {
+    slots: u32,
+    taken: AtomicWord,
+}
+
+/// One slot, given back when dropped. `B` is a reference to the bulkhead or any handle of it.
+#[derive(Debug)]
+#[must_use = "a slot is given back when dropped"]
+pub struct Slot<B: Borrow<Bulkhead>>(B);
+
+/// No slot is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BulkheadFull;
+
+/// A bulkhead has one slot at least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSlots;
+
+impl Bulkhead {
+    /// A bulkhead of `slots` slots, at least one.
+    #[must_use]
+    pub const fn new(slots: u32) -> Self {
+        match Self::try_new(slots) {
+            Ok(bulkhead) => bulkhead,
+            Err(NoSlots) => panic!("a bulkhead has one slot at least"),
+        }
+    }
+
+    /// The same for a number that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no slot.
+    pub const fn try_new(slots: u32) -> Result<Self, NoSlots> {
+        match slots {
+            0 => Err(NoSlots),
+            _ => Ok(Self { slots, taken: AtomicWord::new(0) }),
+        }
+    }
+
+    /// Takes a slot, if one is free.
+    ///
+    /// # Errors
+    ///
+    /// All are taken.
+    pub fn try_acquire(&self) -> Result<Slot<&Self>, BulkheadFull> {
+        Slot::try_acquire(self)
+    }
+
+    /// Slots taken at the moment.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.taken.load()
+    }
+
+    /// Slots there are.
+    #[must_use]
+    pub const fn slots(&self) -> u32 {
+        self.slots
+    }
+}
+
+impl<B: Borrow<Bulkhead>> Slot<B> {
+    /// Takes a slot of `bulkhead`, if one is free, and keeps the handle.
+    ///
+    /// # Errors
+    ///
+    /// All are taken.
+    pub fn try_acquire(bulkhead: B) -> Result<Self, BulkheadFull> {
+        let Bulkhead { slots, taken } = bulkhead.borrow();
+        match taken.update(|taken| take(taken, *slots)) {
+            true => Ok(Self(bulkhead)),
+            false => Err(BulkheadFull),
+        }
+    }
+}
+
+impl<B: Borrow<Bulkhead>> Drop for Slot<B> {
+    fn drop(&mut self) {
+        self.0.borrow().taken.update(|taken| (give_back(taken), ()));
+    }
+}
+
+/// One more slot taken, and whether there was one.
+const fn take(taken: u32, slots: u32) -> (u32, bool) {
+    if taken < slots { (taken + 1, true) } else { (taken, false) }
+}
+
+const fn give_back(taken: u32) -> u32 {
+    taken.saturating_sub(1)
+}
+
+impl fmt::Display for BulkheadFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bulkhead full")
+    }
+}
+
+impl fmt::Display for NoSlots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a bulkhead has one slot at least")
+    }
+}
+
+impl core::error::Error for BulkheadFull {}
+impl core::error::Error for NoSlots {}

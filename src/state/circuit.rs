@@ -1,0 +1,640 @@
+//! The circuit breaker as arithmetic: two words, a rule and a time in; the next words out.
+
+use core::time::Duration;
+
+use crate::clock::{Instant, micros};
+
+/// A breaker's whole state: a hot word that decides, and a cold one that follows it at transitions.
+///
+/// | bits  | hot   | closed                    | open               | half-open                   |
+/// |-------|-------|---------------------------|--------------------|-----------------------------|
+/// | 30‥32 | phase | `00`                      | `01`               | `10`                        |
+/// | 24‥30 | epoch | moves at each transition, so that a late outcome finds itself stale |||
+/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | probes in flight (6‥12), succeeded (0‥6) |
+///
+/// | bits  | cold                                                                            |
+/// |-------|---------------------------------------------------------------------------------|
+/// | 30‥32 | mode: `00` normal; the other three are kept for forced and shadowed breakers    |
+/// | 24‥30 | epoch of the hot word that the rest belongs to                                  |
+/// | 20‥24 | level: openings since it was last closed, up to 15                              |
+/// | 0‥20  | until when the half-open lease runs, in units of eight ticks                    |
+///
+/// A tick is 2^14 µs (16.384 ms). A closed circuit whose last outcomes were successes is nothing but
+/// its epoch, and a success does not change it: that is why a healthy breaker is only read.
+///
+/// The hot word moves first. A cold word of another epoch lags behind by the transition that made
+/// the hot one, and what it would say follows from the phase; a refused caller writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Circuit {
+    hot: u32,
+    cold: u32,
+}
+
+/// What a circuit's hot word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Attempts go through and are counted.
+    Closed {
+        /// The last outcomes, newest lowest, a failure 1.
+        history: u32,
+    },
+    /// Attempts are refused.
+    Open {
+        /// When it ends, in ticks of 2^14 µs, modulo 2^24 (about 76 hours).
+        until: u32,
+    },
+    /// A few probes go through, to see.
+    HalfOpen {
+        /// Probes under way.
+        in_flight: u32,
+        /// Probes that succeeded.
+        succeeded: u32,
+    },
+}
+
+/// When a circuit opens, for how long, and how it closes again. 12 bytes; made anew to change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    trip: Trip,
+    probes: u8,
+    open_for: Span,
+    lease: Span,
+}
+
+/// How many failures among how many outcomes open a circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trip {
+    failures: u8,
+    window: u8,
+}
+
+/// What is wrong with a [`Rule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// It opens after 1 to 23 failures.
+    Failures,
+    /// The failures are counted among as many outcomes or more, up to 23.
+    Window,
+    /// It stays open for 50 ms to 24 h.
+    OpenFor,
+    /// It makes 1 to 63 probes.
+    Probes,
+    /// A probe may take 50 ms to 24 h.
+    Lease,
+}
+
+/// Leave to make one attempt, good for the epoch that gave it and for a limited time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "settle it or release it"]
+pub struct Ticket(u32);
+
+/// The answer to a request to make an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "an admitted attempt is settled or released by its ticket"]
+pub enum Admission {
+    /// Go ahead. It may have made the circuit half-open.
+    Admitted(Ticket, Option<Transition>),
+    /// The circuit is open, or its probes are under way.
+    Refused,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It worked.
+    Success,
+    /// It failed, and that says something about the other side.
+    Failure,
+}
+
+/// What a settled attempt brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It was counted.
+    Counted,
+    /// It was counted, and moved the circuit.
+    Moved(Transition),
+    /// It came too late and changed nothing.
+    Late,
+}
+
+/// A circuit's change of phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transition {
+    /// Too many failures, or a failed probe.
+    Opened,
+    /// The open period is over: probes go.
+    HalfOpened,
+    /// The probes succeeded.
+    Closed,
+}
+
+impl Trip {
+    /// Opens after `failures` in a row, 1 to 23.
+    #[must_use]
+    pub const fn after(failures: u32) -> Self {
+        assert!(0 < failures && failures <= HISTORY, "1 to 23 failures");
+        Self { failures: failures as u8, window: failures as u8 }
+    }
+
+    /// Opens after that many among the last `outcomes` (up to 23), not only in a row.
+    #[must_use]
+    pub const fn of_last(self, outcomes: u32) -> Self {
+        assert!(
+            self.failures as u32 <= outcomes && outcomes <= HISTORY,
+            "as many outcomes as failures or more, up to 23"
+        );
+        Self { window: outcomes as u8, ..self }
+    }
+
+    /// The failures that open it.
+    #[must_use]
+    pub const fn failures(self) -> u32 {
+        self.failures as u32
+    }
+
+    /// The outcomes among which they are counted.
+    #[must_use]
+    pub const fn window(self) -> u32 {
+        self.window as u32
+    }
+}
+
+impl Rule {
+    /// Opens by `trip`, stays open for `open_for` (50 ms to 24 h), closes when one probe succeeds.
+    ///
+    /// A probe's lease is as long as the circuit stays open, and a minute at least.
+    #[must_use]
+    pub const fn new(trip: Trip, open_for: Duration) -> Self {
+        match Self::try_new(trip.failures(), trip.window(), open_for) {
+            Ok(rule) => rule,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for numbers that come at run time.
+    pub const fn try_new(
+        failures: u32,
+        of_last: u32,
+        open_for: Duration,
+    ) -> Result<Self, RuleError> {
+        if failures == 0 || failures > HISTORY {
+            return Err(RuleError::Failures);
+        }
+        if of_last < failures || of_last > HISTORY {
+            return Err(RuleError::Window);
+        }
+        let Some(open) = Span::try_new(open_for) else {
+            return Err(RuleError::OpenFor);
+        };
+        let lease = if open.0 > Span::MINUTE.0 { open } else { Span::MINUTE };
+        let trip = Trip { failures: failures as u8, window: of_last as u8 };
+        Ok(Self { trip, probes: 1, open_for: open, lease })
+    }
+
+    /// Closes when that many probes succeed (1 to 63), and lets as many go at once.
+    #[must_use]
+    pub const fn probes(self, probes: u32) -> Self {
+        match self.try_probes(probes) {
+            Ok(rule) => rule,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a number that comes at run time.
+    pub const fn try_probes(self, probes: u32) -> Result<Self, RuleError> {
+        match probes {
+            1..=COUNT => Ok(Self { probes: probes as u8, ..self }),
+            _ => Err(RuleError::Probes),
+        }
+    }
+
+    /// Replaces probes that have not reported for `lease` (50 ms to 24 h). Longer than an attempt
+    /// may take, or its outcome always comes too late.
+    #[must_use]
+    pub const fn lease(self, lease: Duration) -> Self {
+        match self.try_lease(lease) {
+            Ok(rule) => rule,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a length that comes at run time.
+    pub const fn try_lease(self, lease: Duration) -> Result<Self, RuleError> {
+        match Span::try_new(lease) {
+            Some(lease) => Ok(Self { lease, ..self }),
+            None => Err(RuleError::Lease),
+        }
+    }
+
+    /// When it opens.
+    #[must_use]
+    pub const fn trip(&self) -> Trip {
+        self.trip
+    }
+
+    /// For how long it stays open, rounded up to 32 µs.
+    #[must_use]
+    pub const fn open_for(&self) -> Duration {
+        Duration::from_micros(self.open_for.micros())
+    }
+
+    /// For how long a probe may not report, rounded up to 32 µs.
+    #[must_use]
+    pub const fn lease_for(&self) -> Duration {
+        Duration::from_micros(self.lease.micros())
+    }
+
+    /// Probes that close it, and that go at once.
+    #[must_use]
+    pub const fn probe_count(&self) -> u32 {
+        self.probes as u32
+    }
+
+    /// How old a ticket may get: what a wrapped epoch would otherwise let in is older.
+    const fn ticket_ticks(&self, phase: Phase) -> u32 {
+        let micros = match phase {
+            Phase::HalfOpen { .. } => self.lease.micros(),
+            _ => {
+                let periods = self.open_for.micros() * 16;
+                if periods > QUARTER { periods } else { QUARTER }
+            }
+        };
+        let ticks = micros.div_ceil(1 << TICK_SHIFT);
+        // Half the ticks are ages, the other half are clocks that stepped back.
+        if ticks < HALF_TICKS as u64 { ticks as u32 } else { HALF_TICKS - 1 }
+    }
+}
+
+impl Circuit {
+    /// Closed, without a failure.
+    pub const CLOSED: Self = Self { hot: 0, cold: 0 };
+
+    /// Asks for leave to make an attempt.
+    ///
+    /// An open circuit admits again once its period is over, as the first of its probes. A half-open
+    /// one admits while a probe is left, and past its lease replaces the probes under way: their
+    /// outcomes then come late.
+    pub const fn admit(self, rule: &Rule, now: Instant) -> (Self, Admission) {
+        match self.phase() {
+            Phase::Closed { .. } => (self, Admission::Admitted(self.ticket(now), None)),
+            Phase::Open { until } => {
+                if ticks_left(until, TICKS, now, TICK_SHIFT, rule.open_for) > 0 {
+                    return (self, Admission::Refused);
+                }
+                let next = self.enter(Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+                let next = next.with_lease(rule, now);
+                (next, Admission::Admitted(next.ticket(now), Some(Transition::HalfOpened)))
+            }
+            Phase::HalfOpen { in_flight: 0, succeeded } => {
+                // Nobody else's outcome is awaited, so this probe gets an epoch and a lease of its own.
+                self.probe_anew(rule, now, succeeded)
+            }
+            Phase::HalfOpen { in_flight, succeeded }
+                if in_flight + succeeded < rule.probes as u32 =>
+            {
+                let next = self.with(Phase::HalfOpen { in_flight: in_flight + 1, succeeded });
+                (next, Admission::Admitted(next.ticket(now), None))
+            }
+            Phase::HalfOpen { succeeded, .. } => match self.lease_left(rule, now) {
+                Some(0) => self.probe_anew(rule, now, succeeded),
+                Some(_) => (self, Admission::Refused),
+                // Whoever made it half-open has not written the lease yet, and may never: it runs
+                // from now.
+                None => (self.settled_cold().with_lease(rule, now), Admission::Refused),
+            },
+        }
+    }
+
+    /// Whether [`admit`](Self::admit) would admit at `now`, without asking for it.
+    #[must_use]
+    pub const fn would_admit(self, rule: &Rule, now: Instant) -> bool {
+        matches!(self.admit(rule, now).1, Admission::Admitted(..))
+    }
+
+    /// Reports how an admitted attempt ended, at `now`.
+    ///
+    /// The outcome of an attempt that another epoch admitted, or too long ago, changes nothing.
+    pub const fn settle(
+        self,
+        rule: &Rule,
+        now: Instant,
+        ticket: Ticket,
+        outcome: Outcome,
+    ) -> (Self, Settled) {
+        if !self.honours(rule, now, ticket) {
+            return (self, Settled::Late);
+        }
+        match (self.phase(), outcome) {
+            (Phase::Closed { history }, Outcome::Success) => (
+                self.with(Phase::Closed { history: history << 1 & HISTORY_BITS }),
+                Settled::Counted,
+            ),
+            (Phase::Closed { history }, Outcome::Failure) => {
+                let history = history << 1 & HISTORY_BITS | 1;
+                let counted = history & ((1 << rule.trip.window) - 1);
+                if counted.count_ones() < rule.trip.failures as u32 {
+                    (self.with(Phase::Closed { history }), Settled::Counted)
+                } else {
+                    self.open(rule, now)
+                }
+            }
+            (Phase::HalfOpen { in_flight, succeeded }, Outcome::Success) => {
+                if succeeded + 1 < rule.probes as u32 {
+                    let in_flight = in_flight.saturating_sub(1);
+                    let phase = Phase::HalfOpen { in_flight, succeeded: succeeded + 1 };
+                    (self.with(phase), Settled::Counted)
+                } else {
+                    let next = self.enter(Phase::Closed { history: 0 });
+                    (next, Settled::Moved(Transition::Closed))
+                }
+            }
+            (Phase::HalfOpen { .. }, Outcome::Failure) => self.open(rule, now),
+            (Phase::Open { .. }, _) => (self, Settled::Late),
+        }
+    }
+
+    /// Gives a ticket back: the attempt was not made, or says nothing.
+    #[must_use]
+    pub const fn release(self, ticket: Ticket) -> Self {
+        match self.phase() {
+            Phase::HalfOpen { in_flight, succeeded } if ticket.epoch() == self.epoch() => {
+                self.with(Phase::HalfOpen { in_flight: in_flight.saturating_sub(1), succeeded })
+            }
+            _ => self,
+        }
+    }
+
+    /// For how long it still refuses: between zero and the configured period.
+    ///
+    /// Half-open with all its probes under way, that is what is left of their lease.
+    #[must_use]
+    pub const fn remaining(self, rule: &Rule, now: Instant) -> Duration {
+        let (left, longest) = match self.phase() {
+            Phase::Open { .. } => (self.refuses_for(rule, now), rule.open_for.micros()),
+            _ => (self.refuses_for(rule, now), rule.lease.micros()),
+        };
+        Duration::from_micros(if left < longest { left } else { longest })
+    }
+
+    /// The instant at which it will admit, if nothing else happens.
+    #[must_use]
+    pub const fn admits_at(self, rule: &Rule, now: Instant) -> Instant {
+        now.after(Duration::from_micros(self.refuses_for(rule, now)))
+    }
+
+    /// What the hot word says.
+    #[must_use]
+    pub const fn phase(self) -> Phase {
+        let payload = self.hot & PAYLOAD;
+        match self.hot >> PHASE_SHIFT {
+            0 => Phase::Closed { history: payload },
+            1 => Phase::Open { until: payload },
+            _ => Phase::HalfOpen {
+                in_flight: payload >> COUNT_SHIFT & COUNT,
+                succeeded: payload & COUNT,
+            },
+        }
+    }
+
+    /// Whether everybody is admitted.
+    #[must_use]
+    pub const fn is_closed(self) -> bool {
+        matches!(self.phase(), Phase::Closed { .. })
+    }
+
+    /// Openings since it was last closed, up to 15.
+    #[must_use]
+    pub const fn level(self) -> u32 {
+        let written = self.cold >> LEVEL_SHIFT & LEVEL;
+        match self.phase() {
+            Phase::Closed { .. } => 0,
+            // A lagging cold word is one opening behind an open circuit, and none behind the
+            // half-open one that follows it.
+            Phase::Open { .. } if self.lags() && written < LEVEL => written + 1,
+            _ => written,
+        }
+    }
+
+    /// The words themselves, hot and cold.
+    #[must_use]
+    pub const fn to_bits(self) -> (u32, u32) {
+        (self.hot, self.cold)
+    }
+
+    /// The circuit that these words say. Any words do: no circuit is without a way out.
+    #[must_use]
+    pub const fn from_bits(hot: u32, cold: u32) -> Self {
+        Self { hot, cold }
+    }
+
+    /// Whether the hot word is all it takes to admit: the circuit is closed.
+    pub(super) const fn admits_by(hot: u32, now: Instant) -> Option<Ticket> {
+        if hot >> PHASE_SHIFT == 0 { Some(Self::from_bits(hot, 0).ticket(now)) } else { None }
+    }
+
+    /// Whether a circuit with this hot word counts a success of `ticket` without moving.
+    ///
+    /// A closed circuit's ticket is good for 15 minutes at least, whatever the rule.
+    pub(super) const fn unmoved_by_success(hot: u32, now: Instant, ticket: Ticket) -> bool {
+        hot == ticket.0 & EPOCH_BITS && ticket.age(now) <= (QUARTER >> TICK_SHIFT) as u32
+    }
+
+    const fn refuses_for(self, rule: &Rule, now: Instant) -> u64 {
+        let (ticks, shift) = match self.phase() {
+            Phase::Open { until } => {
+                (ticks_left(until, TICKS, now, TICK_SHIFT, rule.open_for), TICK_SHIFT)
+            }
+            Phase::HalfOpen { in_flight, succeeded }
+                if in_flight > 0 && in_flight + succeeded >= rule.probes as u32 =>
+            {
+                match self.lease_left(rule, now) {
+                    Some(left) => (left, LEASE_SHIFT),
+                    None => return rule.lease.micros(),
+                }
+            }
+            _ => return 0,
+        };
+        // To the beginning of the tick at which it ends, from within the one that is now.
+        ((ticks as u64) << shift).saturating_sub(now.as_micros() & ((1 << shift) - 1))
+    }
+
+    /// Opens, for as long as the rule says, in a new epoch.
+    const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
+        let level = self.level();
+        let until = tick_after(now, rule.open_for, TICK_SHIFT) & TICKS;
+        let next = self.enter(Phase::Open { until });
+        let next = next.with_cold(if level < LEVEL { level + 1 } else { level }, 0);
+        (next, Settled::Moved(Transition::Opened))
+    }
+
+    /// Admits the first probe of a new epoch, with a lease of its own. What succeeded counts on.
+    const fn probe_anew(self, rule: &Rule, now: Instant, succeeded: u32) -> (Self, Admission) {
+        // A rule of fewer probes may have come meanwhile: one more success must still close it.
+        let most = rule.probes as u32 - 1;
+        let succeeded = if succeeded < most { succeeded } else { most };
+        let next = self.enter(Phase::HalfOpen { in_flight: 1, succeeded }).with_lease(rule, now);
+        (next, Admission::Admitted(next.ticket(now), None))
+    }
+
+    /// Whether `ticket` is of this epoch and young enough.
+    const fn honours(self, rule: &Rule, now: Instant, ticket: Ticket) -> bool {
+        ticket.epoch() == self.epoch() && ticket.age(now) <= rule.ticket_ticks(self.phase())
+    }
+
+    const fn ticket(self, now: Instant) -> Ticket {
+        Ticket(self.epoch() << EPOCH_SHIFT | tick(now))
+    }
+
+    const fn epoch(self) -> u32 {
+        self.hot >> EPOCH_SHIFT & EPOCH
+    }
+
+    /// Whether the cold word belongs to an earlier epoch than the hot one.
+    const fn lags(self) -> bool {
+        self.cold >> EPOCH_SHIFT & EPOCH != self.epoch()
+    }
+
+    /// What is left of the half-open lease, in its units; none if the cold word lags.
+    const fn lease_left(self, rule: &Rule, now: Instant) -> Option<u32> {
+        if self.lags() {
+            return None;
+        }
+        Some(ticks_left(self.cold & LEASES, LEASES, now, LEASE_SHIFT, rule.lease))
+    }
+
+    /// The same circuit with a cold word that no longer lags.
+    const fn settled_cold(self) -> Self {
+        self.with_cold(self.level(), self.cold & LEASES)
+    }
+
+    const fn with_lease(self, rule: &Rule, now: Instant) -> Self {
+        self.with_cold(self.level(), tick_after(now, rule.lease, LEASE_SHIFT) & LEASES)
+    }
+
+    const fn with_cold(self, level: u32, lease: u32) -> Self {
+        let mode = self.cold & MODE_BITS;
+        let cold = mode | self.epoch() << EPOCH_SHIFT | level << LEVEL_SHIFT | lease;
+        Self { cold, ..self }
+    }
+
+    /// The same epoch in another phase.
+    const fn with(self, phase: Phase) -> Self {
+        Self { hot: pack(self.epoch(), phase), ..self }
+    }
+
+    /// The next epoch, with a cold word that says so.
+    const fn enter(self, phase: Phase) -> Self {
+        let level = self.level();
+        let hot = pack(self.epoch() + 1, phase);
+        let next = Self { hot, ..self };
+        next.with_cold(if matches!(phase, Phase::Closed { .. }) { 0 } else { level }, 0)
+    }
+}
+
+impl Ticket {
+    const fn epoch(self) -> u32 {
+        self.0 >> EPOCH_SHIFT & EPOCH
+    }
+
+    /// Its age in ticks: zero if the clock stepped back behind it.
+    const fn age(self, now: Instant) -> u32 {
+        let age = tick(now).wrapping_sub(self.0) & TICKS;
+        if age < HALF_TICKS { age } else { 0 }
+    }
+}
+
+impl RuleError {
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Failures => "a breaker opens after 1 to 23 failures",
+            Self::Window => "failures are counted among as many outcomes or more, up to 23",
+            Self::OpenFor => "a breaker stays open for 50 ms to 24 h",
+            Self::Probes => "a breaker makes 1 to 63 probes",
+            Self::Lease => "a probe's lease is 50 ms to 24 h",
+        }
+    }
+}
+
+impl core::fmt::Display for RuleError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl core::error::Error for RuleError {}
+
+/// A length of 50 ms to 24 h in units of 32 µs, rounded up: as long as 32 bits go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span(u32);
+
+impl Span {
+    const MINUTE: Self = Self(60_000_000 >> SPAN_SHIFT);
+
+    const fn try_new(length: Duration) -> Option<Self> {
+        match micros(length) {
+            micros @ 50_000..=86_400_000_000 => Some(Self(micros.div_ceil(1 << SPAN_SHIFT) as u32)),
+            _ => None,
+        }
+    }
+
+    const fn micros(self) -> u64 {
+        (self.0 as u64) << SPAN_SHIFT
+    }
+}
+
+const fn pack(epoch: u32, phase: Phase) -> u32 {
+    let (tag, payload) = match phase {
+        Phase::Closed { history } => (0, history),
+        Phase::Open { until } => (1, until),
+        Phase::HalfOpen { in_flight, succeeded } => (2, in_flight << COUNT_SHIFT | succeeded),
+    };
+    tag << PHASE_SHIFT | (epoch & EPOCH) << EPOCH_SHIFT | payload
+}
+
+/// Coarse time, modulo 2^24.
+const fn tick(now: Instant) -> u32 {
+    (now.as_micros() >> TICK_SHIFT) as u32 & TICKS
+}
+
+/// The first tick that begins a whole `span` after `now` or later.
+const fn tick_after(now: Instant, span: Span, shift: u32) -> u32 {
+    (now.as_micros().saturating_add(span.micros()).div_ceil(1 << shift)) as u32
+}
+
+/// Ticks from `now` to `until`, in modular time; none if that is longer than `span` can explain.
+///
+/// Threads read clocks out of order, and clocks step. A reading a little before the one that set
+/// `until` finds a little more than `span` left; one from far away finds nonsense, and the wait over.
+const fn ticks_left(until: u32, modulus: u32, now: Instant, shift: u32, span: Span) -> u32 {
+    let left = until.wrapping_sub((now.as_micros() >> shift) as u32) & modulus;
+    let longest = (span.micros() + STEP_TOLERANCE).div_ceil(1 << shift);
+    if left as u64 <= longest { left } else { 0 }
+}
+
+const PHASE_SHIFT: u32 = 30;
+const EPOCH_SHIFT: u32 = 24;
+const EPOCH: u32 = 0x3f;
+const EPOCH_BITS: u32 = EPOCH << EPOCH_SHIFT;
+const MODE_BITS: u32 = 3 << PHASE_SHIFT;
+const LEVEL_SHIFT: u32 = 20;
+const LEVEL: u32 = 0xf;
+const PAYLOAD: u32 = 0x00ff_ffff;
+const COUNT_SHIFT: u32 = 6;
+const COUNT: u32 = 0x3f;
+const HISTORY: u32 = 23;
+const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
+const TICKS: u32 = PAYLOAD;
+const HALF_TICKS: u32 = 1 << 23;
+const LEASES: u32 = 0x000f_ffff;
+/// 2^14 µs a tick: 24 bits of them are 76 hours.
+const TICK_SHIFT: u32 = 14;
+/// Eight ticks a unit of the lease: 20 bits of them are 38 hours.
+const LEASE_SHIFT: u32 = TICK_SHIFT + 3;
+/// 2^5 µs a unit of a span.
+const SPAN_SHIFT: u32 = 5;
+/// How far two readings of a clock may disagree before a deadline is taken for nonsense: 64 s.
+const STEP_TOLERANCE: u64 = 64_000_000;
+/// 15 minutes: how old a ticket of a closed circuit may get at least.
+const QUARTER: u64 = 15 * 60 * 1_000_000;

@@ -1,0 +1,31 @@
+//! State that calls share. Each kind is a word or a few.
+//!
+//! A kind is two things: a pure machine over its words, which takes the time as an argument and
+//! returns the next words, and a handle that applies it atomically. What is acquired comes as a
+//! guard that gives it back when dropped.
+//!
+//! | kind | machine | handle | guard |
+//! |---|---|---|---|
+//! | who may call at all | [`Circuit`] under a [`Rule`] | [`Breaker`], [`SharedCircuit`] | [`Permit`] |
+//! | how many at once | a count | [`Bulkhead`] | [`Slot`] |
+//! | how many retries | [`BudgetRule`] | [`Budget`] | |
+//! | what happened | | [`Metrics`] | |
+
+mod breaker;
+mod budget;
+mod bulkhead;
+mod circuit;
+mod histogram;
+mod metrics;
+pub(crate) mod word;
+
+pub use breaker::{Breaker, BreakerOpen, Permit, SharedCircuit, State};
+pub use budget::{Budget, BudgetRule, BudgetRuleError};
+pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, Slot};
+pub use circuit::{
+    Admission, Circuit, Outcome, Phase, Rule, RuleError, Settled, Ticket, Transition, Trip,
+};
+pub use histogram::{COARSE, COUNT_ONLY, FINE};
+pub use metrics::{
+    Attempts, Calls, Latency, Meter, Metrics, Refusals, ResetBusy, Snapshot, Tally, Transitions,
+};

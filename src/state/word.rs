@@ -1,0 +1,370 @@
+//! The only atomics, the only loop, the only switch between what provides them.
+#![expect(clippy::disallowed_types, reason = "the one place that shares memory")]
+
+use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+
+// Which atomics: the target's own where it has compare-and-swap (features change nothing there),
+// else those that a feature provides. `--cfg sectioned` takes the critical sections anyway, to test
+// them on a host.
+#[cfg(loom)]
+use self::loom_words::AtomicU32;
+#[cfg(all(
+    not(loom),
+    feature = "critical-section",
+    any(sectioned, not(target_has_atomic = "32"))
+))]
+use self::sectioned::AtomicU32;
+#[cfg(all(not(loom), not(sectioned), target_has_atomic = "32"))]
+use core::sync::atomic::AtomicU32;
+#[cfg(all(
+    not(loom),
+    feature = "portable-atomic",
+    not(feature = "critical-section"),
+    not(target_has_atomic = "32")
+))]
+use portable_atomic::AtomicU32;
+#[cfg(all(
+    not(feature = "portable-atomic"),
+    not(feature = "critical-section"),
+    not(target_has_atomic = "32")
+))]
+compile_error!(
+    "this target has no compare-and-swap: turn on steadfast's feature `critical-section` (or `portable-atomic`)"
+);
+
+// A total is as wide as the target can count atomically: 64 bits on servers, 32 on devices.
+#[cfg(not(all(not(loom), target_has_atomic = "64")))]
+use AtomicU32 as Total;
+#[cfg(all(not(loom), target_has_atomic = "64"))]
+use core::sync::atomic::AtomicU64 as Total;
+
+/// What a [`Count`] counts in: it wraps at the width that the target has.
+#[cfg(all(not(loom), target_has_atomic = "64"))]
+pub(crate) type Width = u64;
+/// What a [`Count`] counts in: it wraps at the width that the target has.
+#[cfg(not(all(not(loom), target_has_atomic = "64")))]
+pub(crate) type Width = u32;
+
+/// A shared word that is moved by a pure function.
+#[derive(Debug)]
+pub(crate) struct AtomicWord(AtomicU32);
+
+impl AtomicWord {
+    pub(crate) const fn new(bits: u32) -> Self {
+        Self(AtomicU32::new(bits))
+    }
+
+    // Relaxed: a word alone is the whole of what it says, so there is nothing beside it to see.
+    pub(crate) fn load(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    /// Replaces the word by what `step` makes of it, and returns what else `step` says.
+    ///
+    /// `step` runs again when another caller moved the word meanwhile, so it must be pure. One
+    /// that leaves the word as it is costs a load and no store.
+    pub(crate) fn update<T>(&self, step: impl Fn(u32) -> (u32, T)) -> T {
+        let mut seen = self.load();
+        loop {
+            let (next, output) = step(seen);
+            if next == seen {
+                return output;
+            }
+            match self.0.compare_exchange_weak(seen, next, Relaxed, Relaxed) {
+                Ok(_) => return output,
+                Err(actual) => seen = actual,
+            }
+        }
+    }
+
+    /// Counts one. It wraps.
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Release);
+    }
+
+    /// The count, with all that was counted before it: see [`Count::add_one`].
+    pub(crate) fn counted(&self) -> u32 {
+        self.load_with(Acquire)
+    }
+
+    fn load_with(&self, order: Ordering) -> u32 {
+        self.0.load(order)
+    }
+
+    fn replace(&self, seen: u32, next: u32, order: Ordering) -> bool {
+        seen == next || self.0.compare_exchange(seen, next, order, Relaxed).is_ok()
+    }
+
+    fn store(&self, bits: u32, order: Ordering) {
+        self.0.store(bits, order);
+    }
+}
+
+/// Two shared words, of which the hot one decides and the cold one follows.
+#[derive(Debug)]
+pub(crate) struct WordPair {
+    hot: AtomicWord,
+    cold: AtomicWord,
+}
+
+impl WordPair {
+    pub(crate) const fn new(hot: u32, cold: u32) -> Self {
+        Self { hot: AtomicWord::new(hot), cold: AtomicWord::new(cold) }
+    }
+
+    pub(crate) fn hot(&self) -> u32 {
+        self.hot.load()
+    }
+
+    /// The two words: the hot one is never older than the cold one.
+    pub(crate) fn load(&self) -> (u32, u32) {
+        // Acquire, with the release in `update`: whoever sees a cold word sees the hot word that it
+        // follows, or a later one.
+        let cold = self.cold.load_with(Acquire);
+        (self.hot.load(), cold)
+    }
+
+    /// Replaces the pair by what `step` makes of it, and returns what else `step` says.
+    ///
+    /// The hot word moves first and alone decides who won. A cold word lost to another caller was
+    /// overtaken: `step` must be able to tell a cold word that lags behind its hot word.
+    pub(crate) fn update<T>(&self, step: impl Fn(u32, u32) -> (u32, u32, T)) -> T {
+        loop {
+            let (hot, cold) = self.load();
+            let (next_hot, next_cold, output) = step(hot, cold);
+            // Release here as well as below: the cold word's store must not be seen before it.
+            if self.hot.replace(hot, next_hot, Release) {
+                self.cold.replace(cold, next_cold, Release);
+                return output;
+            }
+        }
+    }
+}
+
+/// A shared total that only grows.
+#[derive(Debug)]
+pub(crate) struct Count(Total);
+
+impl Count {
+    pub(crate) const fn new() -> Self {
+        Self(Total::new(0))
+    }
+
+    // Release, with the acquire in `load`: whoever sees an end counted sees its beginning counted.
+    pub(crate) fn add_one(&self) {
+        self.0.fetch_add(1, Release);
+    }
+
+    pub(crate) fn load(&self) -> Width {
+        self.0.load(Acquire)
+    }
+}
+
+/// A 64-bit number in 32-bit words, written by one thread at a time and read by any.
+#[derive(Debug)]
+pub(crate) struct WideWord {
+    announced: AtomicWord,
+    low: AtomicWord,
+    high: AtomicWord,
+}
+
+impl WideWord {
+    pub(crate) const fn new() -> Self {
+        Self { announced: AtomicWord::new(0), low: AtomicWord::new(0), high: AtomicWord::new(0) }
+    }
+
+    // The upper half is announced before the lower half changes and stored after it, so a reader
+    // that finds it the same on both sides has a lower half that belongs to it.
+    pub(crate) fn store(&self, value: u64) {
+        let high = (value >> 32) as u32;
+        self.announced.store(high, Release);
+        self.low.store(value as u32, Release);
+        self.high.store(high, Release);
+    }
+
+    pub(crate) fn load(&self) -> u64 {
+        loop {
+            let high = self.high.load_with(Acquire);
+            let low = self.low.load_with(Acquire);
+            if self.announced.load_with(Acquire) == high {
+                return u64::from(high) << 32 | u64::from(low);
+            }
+        }
+    }
+}
+
+/// Several words that are read and replaced as one.
+///
+/// Two copies and a version: a writer fills the copy that nobody reads and flips the version. A
+/// reader reads again only if the version moved meanwhile, and waits for no writer.
+#[derive(Debug)]
+pub(crate) struct Twin<const N: usize> {
+    /// Lowest bit: which copy is read. Moves by one at each replacement.
+    version: AtomicWord,
+    writing: AtomicWord,
+    copies: [[Cell; N]; 2],
+}
+
+/// The twin is being replaced by another caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Busy;
+
+impl<const N: usize> Twin<N> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            version: AtomicWord::new(0),
+            writing: AtomicWord::new(0),
+            copies: [const { [const { Cell(Total::new(0)) }; N] }; 2],
+        }
+    }
+
+    pub(crate) fn load(&self) -> [Width; N] {
+        let mut version = self.version.load_with(Acquire);
+        loop {
+            let [even, odd] = &self.copies;
+            let copy = if version & 1 == 0 { even } else { odd };
+            // Acquire: the version is read again after them, not before.
+            let words = copy.each_ref().map(|cell| cell.0.load(Acquire));
+            let after = self.version.load_with(Relaxed);
+            if after == version {
+                return words;
+            }
+            // The acquire that the relaxed load above was not.
+            version = self.version.load_with(Acquire);
+        }
+    }
+
+    /// Replaces the words by `words`, asked for once the right to write is held.
+    pub(crate) fn try_replace(&self, words: impl FnOnce() -> [Width; N]) -> Result<(), Busy> {
+        if self.writing.0.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
+            return Err(Busy);
+        }
+        let version = self.version.load();
+        let [even, odd] = &self.copies;
+        let idle = if version & 1 == 0 { odd } else { even };
+        for (cell, word) in idle.iter().zip(words()) {
+            // Release: a reader that sees one of these and reads the version again sees the flip
+            // before this one, and so knows that its copy was being refilled.
+            cell.0.store(word, Release);
+        }
+        self.version.store(version.wrapping_add(1), Release);
+        self.writing.store(0, Release);
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Cell(Total);
+
+/// Native loads, and read-modify-writes in a critical section: for cores without compare-and-swap.
+#[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
+mod sectioned {
+    use core::sync::atomic::Ordering::{self, Relaxed};
+
+    #[derive(Debug)]
+    pub(super) struct AtomicU32(core::sync::atomic::AtomicU32);
+
+    impl AtomicU32 {
+        pub(super) const fn new(bits: u32) -> Self {
+            Self(core::sync::atomic::AtomicU32::new(bits))
+        }
+
+        pub(super) fn load(&self, order: Ordering) -> u32 {
+            self.0.load(order)
+        }
+
+        pub(super) fn store(&self, bits: u32, order: Ordering) {
+            // Inside too: a store between another core's load and store would be lost.
+            critical_section::with(|_| self.0.store(bits, order));
+        }
+
+        pub(super) fn fetch_add(&self, n: u32, order: Ordering) -> u32 {
+            critical_section::with(|_| {
+                let seen = self.0.load(Relaxed);
+                self.0.store(seen.wrapping_add(n), order);
+                seen
+            })
+        }
+
+        pub(super) fn compare_exchange(
+            &self,
+            seen: u32,
+            next: u32,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u32, u32> {
+            // The section orders everything in it; a store has no acquire to ask for.
+            let store = if matches!(success, Relaxed) { Relaxed } else { Ordering::Release };
+            critical_section::with(|_| match self.0.load(failure) {
+                actual if actual == seen => {
+                    self.0.store(next, store);
+                    Ok(actual)
+                }
+                actual => Err(actual),
+            })
+        }
+
+        pub(super) fn compare_exchange_weak(
+            &self,
+            seen: u32,
+            next: u32,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u32, u32> {
+            self.compare_exchange(seen, next, success, failure)
+        }
+    }
+}
+
+/// Loom's atomic, made on first use so that `new` stays `const` under loom too.
+#[cfg(loom)]
+mod loom_words {
+    extern crate std;
+    use core::sync::atomic::Ordering;
+    use std::sync::OnceLock;
+
+    #[derive(Debug)]
+    pub(super) struct AtomicU32(u32, OnceLock<loom::sync::atomic::AtomicU32>);
+
+    impl AtomicU32 {
+        pub(super) const fn new(bits: u32) -> Self {
+            Self(bits, OnceLock::new())
+        }
+
+        fn get(&self) -> &loom::sync::atomic::AtomicU32 {
+            self.1.get_or_init(|| loom::sync::atomic::AtomicU32::new(self.0))
+        }
+
+        pub(super) fn load(&self, order: Ordering) -> u32 {
+            self.get().load(order)
+        }
+
+        pub(super) fn store(&self, bits: u32, order: Ordering) {
+            self.get().store(bits, order);
+        }
+
+        pub(super) fn fetch_add(&self, n: u32, order: Ordering) -> u32 {
+            self.get().fetch_add(n, order)
+        }
+
+        pub(super) fn compare_exchange(
+            &self,
+            seen: u32,
+            next: u32,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u32, u32> {
+            self.get().compare_exchange(seen, next, success, failure)
+        }
+
+        pub(super) fn compare_exchange_weak(
+            &self,
+            seen: u32,
+            next: u32,
+            success: Ordering,
+            failure: Ordering,
+        ) -> Result<u32, u32> {
+            self.get().compare_exchange_weak(seen, next, success, failure)
+        }
+    }
+}
