@@ -26,7 +26,11 @@ impl<C> Policy<'_, C> {
     ///
     /// No attempt succeeded: the operation's last [error](Error::last) and the
     /// [reason](Error::stopped) why there was no further attempt.
-    pub fn execute<K, F, Fut, T, E>(&self, clock: K, operation: F) -> Execute<'_, K, C, Plain<F>>
+    pub const fn execute<K, F, Fut, T, E>(
+        &self,
+        clock: K,
+        operation: F,
+    ) -> Execute<'_, K, C, Plain<F>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -42,7 +46,7 @@ impl<C> Policy<'_, C> {
     /// # Errors
     ///
     /// As of [`execute`](Self::execute).
-    pub fn execute_told<K, F, Fut, T, E>(
+    pub const fn execute_told<K, F, Fut, T, E>(
         &self,
         clock: K,
         operation: F,
@@ -62,7 +66,11 @@ impl<C> Policy<'_, C> {
     /// # Errors
     ///
     /// As of [`execute`](Self::execute).
-    pub fn execute_once<K, Fut, T, E>(&self, clock: K, attempt: Fut) -> Execute<'_, K, C, Once<Fut>>
+    pub const fn execute_once<K, Fut, T, E>(
+        &self,
+        clock: K,
+        attempt: Fut,
+    ) -> Execute<'_, K, C, Once<Fut>>
     where
         K: Sleep,
         C: Classifier<E>,

@@ -25,7 +25,7 @@ impl<C> Policy<'_, C> {
     ///
     /// What `fallback` returns.
     #[expect(clippy::type_complexity, reason = "a named future names all that it is made of")]
-    pub fn execute_or_else<K, F, Fut, B, T, E, X>(
+    pub const fn execute_or_else<K, F, Fut, B, T, E, X>(
         &self,
         clock: K,
         operation: F,
@@ -49,7 +49,7 @@ impl<C> Policy<'_, C> {
     /// # Errors
     ///
     /// What `fallback` returns.
-    pub fn execute_or_else_async<K, F, Fut, B, Alt, T, E, X>(
+    pub const fn execute_or_else_async<K, F, Fut, B, Alt, T, E, X>(
         &self,
         clock: K,
         operation: F,
@@ -97,7 +97,7 @@ pin_project! {
 }
 
 impl<'p, K: Sleep, C, O: Operation, B, Alt> ExecuteOrElse<'p, K, C, O, B, Alt> {
-    fn new(mut execute: Execute<'p, K, C, O>, fallback: B) -> Self {
+    const fn new(mut execute: Execute<'p, K, C, O>, fallback: B) -> Self {
         execute.keep_open();
         Self { fallback: Some(fallback), answering: None, execute }
     }

@@ -1,37 +1,34 @@
 //! The clock of plain threads, and what it shares with the other clocks of `std`.
 
-use std::hash::{BuildHasher as _, RandomState};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use core::hash::BuildHasher as _;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::time::Duration;
+use std::hash::RandomState;
+use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant as StdInstant, SystemTime};
+use std::time::{Instant as StdInstant, SystemTime};
 
 use steadfast::{Clock, Instant, Wait};
 
 /// The monotonic clock of `std`, for callers that block:
 /// [`execute_blocking`](steadfast::Policy::execute_blocking).
-#[derive(Clone, Copy, Debug)]
-pub struct ThreadClock {
-    origin: StdInstant,
-}
+///
+/// All of them in a process have one origin, so a breaker in a `static` sees one time.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct ThreadClock;
 
 impl ThreadClock {
-    /// A clock whose origin is now. Calls that share a breaker must share an origin, so make one
-    /// clock and copy it.
+    /// The process's clock.
     #[must_use]
-    pub fn new() -> Self {
-        Self { origin: StdInstant::now() }
-    }
-}
-
-impl Default for ThreadClock {
-    fn default() -> Self {
-        Self::new()
+    pub const fn new() -> Self {
+        Self
     }
 }
 
 impl Clock for ThreadClock {
     fn now(&self) -> Instant {
-        whole_micros(self.origin.elapsed())
+        whole_micros(StdInstant::now().saturating_duration_since(origin()))
     }
 
     fn unix_micros(&self) -> Option<u64> {
@@ -54,6 +51,16 @@ impl Wait for ThreadClock {
     fn random(&self) -> u32 {
         random()
     }
+}
+
+/// The origin of the process's clocks: an hour before they are first asked, so that a runtime whose
+/// time was paused a little earlier is not before it.
+pub(crate) fn origin() -> StdInstant {
+    static ORIGIN: OnceLock<StdInstant> = OnceLock::new();
+    *ORIGIN.get_or_init(|| {
+        let now = StdInstant::now();
+        now.checked_sub(Duration::from_secs(3600)).unwrap_or(now)
+    })
 }
 
 /// The instant so long after the origin, a part of a microsecond left out: never ahead of time.

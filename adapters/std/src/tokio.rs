@@ -1,36 +1,31 @@
 //! Tokio's clock.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use steadfast::{Clock, Instant, Sleep};
 use tokio::time;
 
-use crate::thread::{random, thread_number, unix_micros, whole_micros};
+use crate::thread::{origin, random, thread_number, unix_micros, whole_micros};
 
 /// Tokio's clock, which `tokio::time::pause` stops and `advance` moves.
-#[derive(Clone, Copy, Debug)]
-pub struct TokioClock {
-    origin: time::Instant,
-}
+///
+/// All of them in a process have one origin, so a breaker in a `static` sees one time.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct TokioClock;
 
 impl TokioClock {
-    /// A clock whose origin is now. Calls that share a breaker must share an origin, so make one
-    /// clock and copy it.
+    /// The clock of the runtime that it is used in.
     #[must_use]
-    pub fn new() -> Self {
-        Self { origin: time::Instant::now() }
-    }
-}
-
-impl Default for TokioClock {
-    fn default() -> Self {
-        Self::new()
+    pub const fn new() -> Self {
+        Self
     }
 }
 
 impl Clock for TokioClock {
     fn now(&self) -> Instant {
-        whole_micros(self.origin.elapsed())
+        let origin = time::Instant::from_std(origin());
+        whole_micros(time::Instant::now().saturating_duration_since(origin))
     }
 
     fn unix_micros(&self) -> Option<u64> {
@@ -52,7 +47,9 @@ impl Sleep for TokioClock {
     ///
     /// Outside of a tokio runtime with time enabled, as tokio's own timers do.
     fn sleep_until(&self, at: Instant) -> time::Sleep {
-        time::sleep_until(self.origin + Duration::from_micros(at.as_micros()).min(FAR))
+        time::sleep_until(
+            time::Instant::from_std(origin()) + Duration::from_micros(at.as_micros()).min(FAR),
+        )
     }
 
     fn random(&self) -> u32 {
