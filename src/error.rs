@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::clock::Instant;
-use crate::policy::Class;
+use crate::policy::classify::Class;
 
 /// An execution ended without an answer.
 ///

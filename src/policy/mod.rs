@@ -20,7 +20,7 @@
 
 mod backoff;
 mod blocking;
-mod classify;
+pub(crate) mod classify;
 mod event;
 mod execute;
 mod fallback;

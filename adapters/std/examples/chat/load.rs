@@ -4,6 +4,7 @@ use core::{error, time::Duration};
 use std::sync::Arc;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
+use steadfast::{Event, Reason, state::State};
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -36,33 +37,14 @@ pub(crate) struct Call {
     pub(crate) outcome: Outcome,
 }
 
-/// What the breaker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Breaker {
-    Closed,
-    Open,
-    HalfOpen,
-}
-
-impl Breaker {
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-        }
-    }
-}
-
 /// What happened, as told to the book.
 #[derive(Debug)]
 pub(crate) enum Mark {
-    /// A request to the large model goes out.
-    Attempt(Instant),
+    /// A request to the large model goes out, the call's first or a later one.
+    Attempt(Instant, u32),
     Call(Call),
-    Breaker(Instant, Breaker),
-    Retry,
-    Refusal,
+    /// The policy did something.
+    Event(Instant, Event),
 }
 
 /// Everything that happened in one run.
@@ -72,19 +54,27 @@ pub(crate) struct Run {
     /// When requests to the large model went out, answered or not.
     pub(crate) attempts: Vec<Duration>,
     /// Where the breaker went, and when; it begins closed.
-    pub(crate) breaker: Vec<(Duration, Breaker)>,
+    pub(crate) breaker: Vec<(Duration, State)>,
     pub(crate) retries: usize,
-    pub(crate) refusals: usize,
+    /// Why attempts were not made, one entry for each.
+    pub(crate) refusals: Vec<Reason>,
 }
 
 impl Run {
     fn note(&mut self, epoch: Instant, mark: Mark) {
         match mark {
-            Mark::Attempt(at) => self.attempts.push(at - epoch),
+            Mark::Attempt(at, number) => {
+                self.attempts.push(at - epoch);
+                self.retries += usize::from(number > 1);
+            }
             Mark::Call(call) => self.calls.push(call),
-            Mark::Breaker(at, state) => self.breaker.push((at - epoch, state)),
-            Mark::Retry => self.retries += 1,
-            Mark::Refusal => self.refusals += 1,
+            Mark::Event(at, event) => match event {
+                Event::Refused { reason, .. } => self.refusals.push(reason),
+                Event::Opened => self.breaker.push((at - epoch, State::Open)),
+                Event::HalfOpened => self.breaker.push((at - epoch, State::HalfOpen)),
+                Event::Closed => self.breaker.push((at - epoch, State::Closed)),
+                _ => {}
+            },
         }
     }
 }
@@ -101,7 +91,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// One attempt on the large model.
     pub(crate) async fn ask_large(&self, attempt: u32) -> Result<String, CallError> {
-        self.tell(Mark::Attempt(Instant::now()));
+        self.tell(Mark::Attempt(Instant::now(), attempt));
         self.large.ask(format!("{}.{attempt}", self.number), self.question()).await
     }
 

@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod load;
+mod metrics;
 mod picture;
 mod policy;
 mod progress;
@@ -24,6 +25,7 @@ use crate::{
     args::Args,
     load::{Book, Caller, Outcome},
     picture::Scene,
+    policy::METRICS,
     report::Summary,
     script::ATTEMPT_TIMEOUT,
 };
@@ -67,7 +69,14 @@ async fn story(args: &Args) -> Result<(), Box<dyn error::Error>> {
     ];
     picture::draw(&args.out, args.seed, &scenes)?;
     let table = report::table(&bare_figures, &guarded_figures);
-    println!("{table}\ntimeline: {}", args.out.display());
+    let ending = format!("{table}\ntimeline: {}", args.out.display());
+    if args.json {
+        let (state, refuses_for) = policy::breaker();
+        eprintln!("{ending}");
+        println!("{:#}", metrics::to_json(&METRICS.snapshot(), state, refuses_for));
+    } else {
+        println!("{ending}");
+    }
     Ok(())
 }
 

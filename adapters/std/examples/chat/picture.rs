@@ -9,9 +9,11 @@ use plotters::{
     style::text_anchor::{HPos, Pos, VPos},
 };
 
+use steadfast::state::State;
+
 use crate::{
-    load::{Breaker, Outcome, Run},
-    report::Summary,
+    load::{Outcome, Run},
+    report::{Summary, name},
     script::{self, PHASES, Phase},
 };
 
@@ -171,12 +173,12 @@ impl Panel<'_, '_> {
         let strip = self.breaker_strip();
         let middle = (strip.start + strip.end) / 2;
         self.write("breaker", (LEFT - 10, middle), 18.0, GREY, HPos::Right)?;
-        let begin = (Duration::ZERO, Breaker::Closed);
+        let begin = (Duration::ZERO, State::Closed);
         let states = core::iter::once(begin).chain(run.breaker.iter().copied());
         let ends = run.breaker.iter().map(|(at, _)| *at).chain([script::length()]);
         let mut bands: Vec<_> = states.zip(ends).collect();
         // Last, and never thinner than an eye can see: a probe may take less than a millisecond.
-        bands.sort_by_key(|((_, state), _)| *state == Breaker::HalfOpen);
+        bands.sort_by_key(|((_, state), _)| *state == State::HalfOpen);
         for ((begins, state), ends) in bands {
             let area = [(x(begins), strip.start), (x(ends).max(x(begins) + 3), strip.end)];
             self.canvas.draw(&Rectangle::new(area, hue(state).filled()))?;
@@ -234,12 +236,12 @@ fn footer(canvas: &DrawingArea<SVGBackend<'_>, Shift>) -> Drawn {
     let note =
         format!("On the wire: attempts on the large model, each {} ms. Breaker:", BAR.as_millis());
     canvas.draw(&text(note, (LEFT, middle), 18.0, GREY, start))?;
-    for (state, left) in [(Breaker::Closed, 720), (Breaker::Open, 840), (Breaker::HalfOpen, 950)] {
+    for (state, left) in [(State::Closed, 720), (State::Open, 840), (State::HalfOpen, 950)] {
         canvas.draw(&Rectangle::new(
             [(left, middle - 8), (left + 24, middle + 8)],
             hue(state).filled(),
         ))?;
-        canvas.draw(&text(state.label(), (left + 34, middle), 18.0, GREY, start))?;
+        canvas.draw(&text(name(state), (left + 34, middle), 18.0, GREY, start))?;
     }
     Ok(())
 }
@@ -295,11 +297,11 @@ const fn colour(outcome: Outcome) -> RGBColor {
     }
 }
 
-const fn hue(state: Breaker) -> RGBColor {
+const fn hue(state: State) -> RGBColor {
     match state {
-        Breaker::Closed => RGBColor(130, 200, 165),
-        Breaker::Open => RGBColor(205, 70, 60),
-        Breaker::HalfOpen => RGBColor(245, 190, 60),
+        State::Closed => RGBColor(130, 200, 165),
+        State::Open => RGBColor(205, 70, 60),
+        State::HalfOpen => RGBColor(245, 190, 60),
     }
 }
 

@@ -5,8 +5,11 @@ use std::{io, io::IsTerminal as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use steadfast::state::State;
+
 use crate::{
-    load::{Breaker, Run},
+    load::Run,
+    report,
     script::{self, PHASES},
 };
 
@@ -35,10 +38,10 @@ impl Progress {
             "{:4.1} s  {}\n  breaker {}, {} calls, {} retries, {} refused",
             elapsed.as_secs_f64(),
             script::phase_at(&PHASES, elapsed).label(),
-            run.breaker.last().map_or(Breaker::Closed, |(_, state)| *state).label(),
+            report::name(run.breaker.last().map_or(State::Closed, |(_, state)| *state)),
             run.calls.len(),
             run.retries,
-            run.refusals,
+            run.refusals.len(),
         ));
     }
 

@@ -4,8 +4,10 @@ use core::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
+use steadfast::{Reason, state::State};
+
 use crate::{
-    load::{Breaker, Outcome, Run},
+    load::{Outcome, Run},
     script::{self, PHASES, Phase},
 };
 
@@ -22,7 +24,8 @@ pub(crate) struct Summary {
     /// How long callers waited who got an answer.
     waited_for_answer: Quantiles,
     retries: usize,
-    refusals: usize,
+    /// Why attempts were not made, and how many.
+    refusals: Vec<(Reason, usize)>,
     opened: usize,
     attempts: usize,
     attempts_by_phase: Vec<(Phase, usize)>,
@@ -47,8 +50,8 @@ impl Summary {
             waited: Quantiles::of(run.calls.iter().map(|call| call.latency)),
             waited_for_answer: Quantiles::of(answers.map(|call| call.latency)),
             retries: run.retries,
-            refusals: run.refusals,
-            opened: run.breaker.iter().filter(|(_, state)| *state == Breaker::Open).count(),
+            refusals: by_reason(&run.refusals),
+            opened: run.breaker.iter().filter(|(_, state)| *state == State::Open).count(),
             attempts: run.attempts.len(),
             attempts_by_phase: attempts_by_phase(&run.attempts),
             recovered_after: since_recovery.min(),
@@ -57,6 +60,14 @@ impl Summary {
 
     fn share(&self, count: usize) -> String {
         format!("{count} ({:.1} %)", 100.0 * count as f64 / self.calls.max(1) as f64)
+    }
+
+    fn refused(&self) -> usize {
+        self.refusals.iter().map(|(_, count)| count).sum()
+    }
+
+    fn refused_by(&self, reason: Reason) -> usize {
+        self.refusals.iter().find(|(other, _)| *other == reason).map_or(0, |(_, count)| *count)
     }
 
     fn in_outage(&self) -> usize {
@@ -85,7 +96,10 @@ pub(crate) fn table(bare: &Summary, policy: &Summary) -> Table {
     row("all calls, p50 / p95 / p99", &|run| run.waited.to_string());
     row("answered calls, p50 / p95 / p99", &|run| run.waited_for_answer.to_string());
     row("retries", &|run| run.retries.to_string());
-    row("refused by the policy", &|run| run.refusals.to_string());
+    row("attempts not made", &|run| run.refused().to_string());
+    for (reason, _) in &policy.refusals {
+        row(&format!("  {reason}"), &|run| run.refused_by(*reason).to_string());
+    }
     row("breaker opened", &|run| run.opened.to_string());
     row("wire attempts on the large model", &|run| run.attempts.to_string());
     row("wire attempts during the outage", &|run| run.in_outage().to_string());
@@ -103,6 +117,27 @@ pub(crate) fn table(bare: &Summary, policy: &Summary) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+/// What a breaker's state is called.
+pub(crate) const fn name(state: State) -> &'static str {
+    match state {
+        State::Closed => "closed",
+        State::Open => "open",
+        State::HalfOpen => "half-open",
+    }
+}
+
+/// Each reason there is, in the order in which they first came.
+fn by_reason(refusals: &[Reason]) -> Vec<(Reason, usize)> {
+    let mut counts: Vec<(Reason, usize)> = Vec::new();
+    for reason in refusals {
+        match counts.iter_mut().find(|(other, _)| other == reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((*reason, 1)),
+        }
+    }
+    counts
 }
 
 fn attempts_by_phase(attempts: &[Duration]) -> Vec<(Phase, usize)> {

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use steadfast::{Backoff, Jitter};
+
 /// The large model's life, in order. The last phase lasts until the run ends.
 pub(crate) const PHASES: [Act; 8] = [
     Act::of(Phase::Healthy, 3_000),
@@ -32,12 +34,30 @@ pub(crate) const SMALL: Model = Model {
     slow: Latency::between(15, 60),
 };
 
-/// How long one attempt may take: the whole of the bare client's care, and the first of the policy's limits.
+/// What a rate limited caller is told to wait.
+pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// How long one attempt may take: all the care the bare client takes, and the policy's timeout.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the small model may take.
 pub(crate) const FALLBACK_TIMEOUT: Duration = Duration::from_secs(1);
-/// What a rate limited caller is told to wait.
-pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
+
+// The rest of the policy. Counts are those of the balanced strategy; its times are in minutes, and
+// cut here so that an outage of seconds shows them. In brackets what they are in the strategy.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(4); // (120 s)
+pub(crate) const BACKOFF: Backoff = Backoff::exponential(
+    Duration::from_millis(50),  // (1 s)
+    Duration::from_millis(100), // (2 s)
+    Duration::from_millis(500), // (10 s)
+);
+pub(crate) const JITTER: Jitter = Jitter::Additive(Duration::from_millis(100)); // (2 s)
+pub(crate) const RETRY_WINDOW: Duration = Duration::from_secs(3); // (30 s)
+pub(crate) const ASKED_WAIT_AT_MOST: Duration = Duration::from_secs(2); // (30 s)
+pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1); // (60 s)
+pub(crate) const LEASE: Duration = Duration::from_secs(2); // (120 s)
+pub(crate) const REFILL: Duration = Duration::from_secs(3); // (60 s)
+/// Attempts under way at once; the strategy says nothing of it.
+pub(crate) const SLOTS: u32 = 32;
 
 /// How the service behaves for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
