@@ -26,10 +26,10 @@
 
 use core::time::Duration;
 
+use super::Policy;
 use super::classify::{Class, Classifier, Retry, Verdict};
 use super::event::{Event, Events, Stage};
 use super::operation::Made;
-use super::{Limits, Policy};
 use crate::clock::Instant;
 use crate::error::{Error, Reason};
 use crate::state::{Breaker, Bulkhead, Meter, Outcome, Permit, Settled, Slot, Tally, Transition};
@@ -39,7 +39,8 @@ use crate::state::{Breaker, Bulkhead, Meter, Outcome, Permit, Settled, Slot, Tal
 pub struct Run<'p, E, C> {
     policy: &'p Policy<'p, C>,
     call: Call<'p>,
-    limits: Limits,
+    /// As the policy says, or one.
+    attempts: u32,
     made: u32,
     under_way: u8,
     retried_once: bool,
@@ -61,7 +62,8 @@ pub struct Attempt<'p> {
     ends: Instant,
     /// The deadline comes before the attempt's own timeout.
     cut: bool,
-    made: Made,
+    granted: Instant,
+    number: u32,
 }
 
 /// What came of it, and what to tell an observer before going on.
@@ -113,7 +115,7 @@ impl<'s, C> Policy<'s, C> {
         Run {
             policy: self,
             call: Call { meter: self.metrics, shard, began: now, ended: false, keep_open: false },
-            limits: self.limits,
+            attempts: self.limits.attempts,
             made: 0,
             under_way: 0,
             retried_once: false,
@@ -233,7 +235,7 @@ impl<'p, E, C> Run<'p, E, C> {
 
     /// Makes no attempt after the first.
     pub(super) const fn only_once(&mut self) {
-        self.limits.attempts = 1;
+        self.attempts = 1;
     }
 
     /// Ends a call that was [kept open](Self::keep_open).
@@ -247,7 +249,7 @@ impl<'p, E, C> Run<'p, E, C> {
     fn second(&mut self, now: Instant) -> Step<Leave<'p, E>> {
         let policy = self.policy;
         let closed = policy.breaker.is_none_or(|breaker| breaker.circuit().is_closed());
-        if self.under_way > 1 || !closed || self.made >= self.limits.attempts {
+        if self.under_way > 1 || !closed || self.made >= self.attempts {
             return Step { next: Leave::NotNow, events: Events::NONE };
         }
         if policy.budget.is_some_and(|budget| !budget.withdraw(now)) {
@@ -282,7 +284,7 @@ impl<'p, E, C> Run<'p, E, C> {
         if now >= ends {
             return Err(Refusal::by(Stage::Time, Reason::Deadline));
         }
-        if self.made >= self.limits.attempts {
+        if self.made >= self.attempts {
             return Err(Refusal::by(Stage::Retry, Reason::Attempts));
         }
         // A sleep may have ended late.
@@ -306,9 +308,8 @@ impl<'p, E, C> Run<'p, E, C> {
             Some(Ok(permit)) => Some(permit),
             None => None,
         };
-        let timeout = now.after(self.limits.attempt_timeout);
+        let timeout = now.after(self.policy.limits.attempt_timeout);
         let earlier = timeout.min(ends);
-        let time_left = if earlier == Instant::MAX { Duration::MAX } else { earlier.since(now) };
         Ok(Attempt {
             permit,
             slot,
@@ -316,7 +317,8 @@ impl<'p, E, C> Run<'p, E, C> {
             settled: false,
             ends: earlier,
             cut: ends < timeout,
-            made: Made::new(self.made.saturating_add(1), time_left),
+            granted: now,
+            number: self.made.saturating_add(1),
         })
     }
 
@@ -373,7 +375,7 @@ impl<'p, E, C> Run<'p, E, C> {
             Retry::Once if self.retried_once => return Err(no(Reason::Class)),
             Retry::Once | Retry::Yes => {}
         }
-        if self.made >= self.limits.attempts {
+        if self.made >= self.attempts {
             return Err(no(Reason::Attempts));
         }
         if !paid {
@@ -391,7 +393,7 @@ impl<'p, E, C> Run<'p, E, C> {
         if at >= self.ends() {
             return Err(no(Reason::Deadline));
         }
-        if verdict.not_before.is_some_and(|asked| asked > self.limits.max_asked_wait) {
+        if verdict.not_before.is_some_and(|asked| asked > self.policy.limits.max_asked_wait) {
             return Err(no(Reason::AskedWait));
         }
         if let Some(Err(open)) = policy.breaker.map(|breaker| breaker.peek(at)) {
@@ -421,11 +423,11 @@ impl<'p, E, C> Run<'p, E, C> {
     }
 
     const fn ends(&self) -> Instant {
-        self.call.began.after(self.limits.deadline)
+        self.call.began.after(self.policy.limits.deadline)
     }
 
     const fn window_ends(&self) -> Instant {
-        self.call.began.after(self.limits.window)
+        self.call.began.after(self.policy.limits.window)
     }
 
     fn tally(&self, what: Tally) {
@@ -454,7 +456,11 @@ impl Attempt<'_> {
     /// Its number and its time.
     #[must_use]
     pub const fn made(&self) -> Made {
-        self.made
+        let time_left = match self.ends.as_micros() {
+            u64::MAX => Duration::MAX,
+            _ => self.ends.since(self.granted),
+        };
+        Made::new(self.number, time_left)
     }
 }
 

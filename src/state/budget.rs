@@ -11,7 +11,7 @@ use crate::clock::{Instant, micros};
 ///
 /// A retry is allowed while more than half of the tokens are left after the failure has taken its
 /// own. In a total outage that bounds attempts to requests + tokens/2 + one per refill period.
-/// A full budget is only read by a success. 24 bytes.
+/// A full budget is only read by a success. 20 bytes.
 #[derive(Debug)]
 pub struct Budget {
     rule: BudgetRule,
