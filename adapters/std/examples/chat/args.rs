@@ -6,8 +6,9 @@ use clap::Parser;
 
 /// The same outage twice: called bare, then called under a policy.
 ///
-/// Starts a chat service on the loopback that is healthy, slow, rate limited, overloaded, silent, resetting,
-/// refusing and healthy again, and calls it from many tasks. Takes less than a minute; ends with a table and a timeline.
+/// Starts a chat service on the loopback that is healthy, slow, rate limited, overloaded, silent,
+/// resetting, refusing and healthy again, and calls it from many tasks. Takes less than a minute;
+/// ends with a table and a timeline.
 #[derive(Debug, Parser)]
 #[command(name = "chat")]
 pub(crate) struct Args {

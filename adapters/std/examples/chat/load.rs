@@ -1,4 +1,4 @@
-//! The load: calls that arrive by a seeded schedule, each in a task of its own, entered in one book.
+//! The load: calls that arrive by a seeded schedule, each in its own task, entered in one book.
 
 use core::{error, time::Duration};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use steadfast::{Event, Reason, state::State};
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
@@ -128,7 +129,8 @@ impl Book {
         self.pen.clone()
     }
 
-    /// Plays the script once, with every call of the schedule made by `call`, and returns when all have ended.
+    /// Plays the script once, with every call of the schedule made by `call`, and returns when all
+    /// have ended.
     pub(crate) async fn fill<C, F>(
         mut self,
         title: &'static str,
@@ -145,12 +147,13 @@ impl Book {
         let (large_chat, small_chat) =
             (Chat::at(large.address, LARGE)?, Chat::at(small.address, SMALL)?);
         let arrivals = arrivals(seed);
+        let mut calls = JoinSet::new();
         for (number, at) in arrivals.iter().enumerate() {
             let (large, small, marks) = (large_chat.clone(), small_chat.clone(), self.pen.clone());
             let caller = Arc::new(Caller { number, large, small, marks });
             let ending = call(Arc::clone(&caller));
             let arrival = epoch + *at;
-            tokio::spawn(async move {
+            calls.spawn(async move {
                 sleep_until(arrival).await;
                 let started = Instant::now();
                 let outcome = ending.await;
@@ -166,6 +169,7 @@ impl Book {
         while run.calls.len() < arrivals.len() {
             tokio::select! {
                 Some(mark) = self.marks.recv() => run.note(epoch, mark),
+                Some(Err(panicked)) = calls.join_next() => return Err(panicked.into()),
                 _ = tick.tick() => progress.show(&run, epoch.elapsed()),
             }
         }

@@ -1,8 +1,8 @@
 //! One outage, called twice: bare, then under a policy.
 //!
-//! `cargo run --release -p steadfast-std --example chat` starts a chat service on the loopback that lives through the
-//! script in `script.rs`, drives the same seeded load against it with a plain timeout and then under the policy in
-//! `policy.rs`, and ends with a table and a timeline.
+//! `cargo run --release -p steadfast-std --example chat` starts a chat service on the loopback that
+//! lives through the script in `script.rs`, drives the same seeded load against it with a plain
+//! timeout and then under the policy in `policy.rs`, and ends with a table and a timeline.
 
 mod args;
 mod client;
@@ -16,7 +16,7 @@ mod script;
 mod service;
 
 use core::error;
-use std::{fs, path::Path, process::ExitCode, sync::Arc};
+use std::{fs, io, path::Path, process::ExitCode, sync::Arc};
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use tokio::time::timeout;
@@ -67,13 +67,16 @@ async fn story(args: &Args) -> Result<(), Box<dyn error::Error>> {
             has_policy: true,
         },
     ];
+    let counted = METRICS.snapshot();
+    metrics::check(&counted, &guarded_figures)?;
+
     picture::draw(&args.out, args.seed, &scenes)?;
     let table = report::table(&bare_figures, &guarded_figures);
     let ending = format!("{table}\ntimeline: {}", args.out.display());
     if args.json {
         let (state, refuses_for) = policy::breaker();
         eprintln!("{ending}");
-        println!("{:#}", metrics::to_json(&METRICS.snapshot(), state, refuses_for));
+        println!("{:#}", metrics::to_json(&counted, state, refuses_for));
     } else {
         println!("{ending}");
     }
@@ -89,7 +92,7 @@ async fn call_bare(caller: Arc<Caller>) -> Outcome {
 }
 
 /// Finds out before the run, not after it, that the timeline cannot be written.
-fn make_room(out: &Path) -> std::io::Result<()> {
+fn make_room(out: &Path) -> io::Result<()> {
     if let Some(folder) = out.parent() {
         fs::create_dir_all(folder)?;
     }

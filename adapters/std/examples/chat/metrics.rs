@@ -1,11 +1,29 @@
-//! The policy's metrics as JSON.
+//! The policy's metrics: held against what its callers saw, and as JSON.
 
 use core::time::Duration;
 
 use serde_json::{Value, json};
 use steadfast::state::{Snapshot, State};
 
-use crate::report;
+use crate::report::{self, Summary};
+
+/// Everything here is counted twice: by the policy, and by the callers. Both must say the same.
+pub(crate) fn check(metrics: &Snapshot, seen: &Summary) -> Result<(), String> {
+    let figures = [
+        ("calls", metrics.calls.started, seen.calls),
+        ("succeeded", metrics.calls.succeeded, seen.answered),
+        ("fell back", metrics.calls.fell_back, seen.fell_back + seen.fell_back_at_once),
+        ("failed", metrics.calls.failed + metrics.calls.refused, seen.failed),
+        ("attempts", metrics.attempts.started, seen.attempts),
+        ("retries", metrics.retries, seen.retries),
+    ];
+    match figures.iter().find(|(_, counted, seen)| usize::try_from(*counted) != Ok(*seen)) {
+        Some((what, counted, seen)) => {
+            Err(format!("the policy counted {counted} {what}, its callers {seen}"))
+        }
+        None => Ok(()),
+    }
+}
 
 /// Everything that `metrics` say, and what the breaker does.
 pub(crate) fn to_json(metrics: &Snapshot, breaker: State, refuses_for: Duration) -> Value {

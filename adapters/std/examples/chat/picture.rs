@@ -1,4 +1,5 @@
-//! The timeline: each call over time by outcome and latency, the service's phases and the breaker's state as bands.
+//! The timeline: each call by its start, latency and outcome; the service's phases and the
+//! breaker's state as bands.
 
 use core::{error, ops::Range, time::Duration};
 use std::path::Path;
@@ -43,7 +44,8 @@ pub(crate) fn draw(
         Pos::new(HPos::Left, VPos::Bottom),
     ))?;
     let subtitle = format!(
-        "Each mark is one call: when it began, and how long its caller waited. The same {} calls in both runs, seed {seed}.",
+        "Each mark is one call: when it began, and how long its caller waited. \
+         The same {} calls in both runs, seed {seed}.",
         scenes.first().map_or(0, |scene| scene.figures.calls),
     );
     canvas.draw(&text(subtitle, (LEFT, 68), 20.0, GREY, Pos::new(HPos::Left, VPos::Bottom)))?;

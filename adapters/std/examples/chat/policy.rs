@@ -1,7 +1,7 @@
 //! The policy: balanced, its times cut to a life of seconds; after it, the small model.
 
 use core::time::Duration;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use steadfast::{
     Breaker, Budget, BudgetRule, Bulkhead, Clock as _, Error, Event, Metrics, Observe, OrElseError,
@@ -23,8 +23,11 @@ const BALANCED: Settings = Strategy::Balanced.settings();
 static BREAKER: Breaker =
     Breaker::with_rule(Rule::new(BALANCED.breaker.trip(), script::OPEN_FOR).lease(script::LEASE));
 static BULKHEAD: Bulkhead = Bulkhead::new(script::SLOTS);
-static BUDGET: Budget =
-    Budget::with_rule(BudgetRule::new(BALANCED.budget.tokens(), 100, script::REFILL));
+static BUDGET: Budget = Budget::with_rule(BudgetRule::new(
+    BALANCED.budget.tokens(),
+    script::THOUSANDTHS_PER_SUCCESS,
+    script::REFILL,
+));
 /// What became of the calls.
 pub(crate) static METRICS: Metrics = Metrics::new();
 /// Enters what the policy does in the book of the run.
@@ -42,8 +45,7 @@ static POLICY: Policy = Policy::of(Strategy::Balanced)
     .metrics(&METRICS)
     .observer(&RECORDER);
 
-/// One clock for all calls: they share a breaker, so they share its origin.
-static CLOCK: LazyLock<TokioClock> = LazyLock::new(TokioClock::new);
+const CLOCK: TokioClock = TokioClock::new();
 
 /// One call: the large model under the policy, and when that gives up, the small one.
 pub(crate) async fn call(caller: Arc<Caller>) -> Outcome {
@@ -65,7 +67,7 @@ pub(crate) async fn call(caller: Arc<Caller>) -> Outcome {
             Err(_) => Err(OrElseError::Fallback(CallError::TimedOut)),
         }
     };
-    let answer = POLICY.execute_or_else_async(*CLOCK, large, small).await;
+    let answer = POLICY.execute_or_else_async(CLOCK, large, small).await;
     answer.unwrap_or(Outcome::Failed)
 }
 

@@ -1,9 +1,8 @@
 //! What a run comes to, and two runs side by side.
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
-
 use steadfast::{Reason, state::State};
 
 use crate::{
@@ -23,11 +22,11 @@ pub(crate) struct Summary {
     waited: Quantiles,
     /// How long callers waited who got an answer.
     waited_for_answer: Quantiles,
-    retries: usize,
+    pub(crate) retries: usize,
     /// Why attempts were not made, and how many.
     refusals: Vec<(Reason, usize)>,
     opened: usize,
-    attempts: usize,
+    pub(crate) attempts: usize,
     attempts_by_phase: Vec<(Phase, usize)>,
     /// From the recovery to the first answer of the large model.
     recovered_after: Option<Duration>,
@@ -165,8 +164,8 @@ impl Quantiles {
     }
 }
 
-impl core::fmt::Display for Quantiles {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} / {} / {} ms",

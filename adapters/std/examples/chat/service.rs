@@ -93,7 +93,9 @@ async fn live(mut listener: TcpListener, address: SocketAddr, life: &Arc<Life>) 
         }
         tokio::select! {
             // What goes wrong with one connection is not the service's end.
-            Ok((stream, _)) = listener.accept() => drop(connections.spawn(serve(stream, Arc::clone(life)))),
+            Ok((stream, _)) = listener.accept() => {
+                connections.spawn(serve(stream, Arc::clone(life)));
+            }
             () = life.next(elapsed, |phase| phase == Phase::Refusing) => {}
             Some(_) = connections.join_next() => {}
         }
@@ -161,7 +163,13 @@ async fn answer(model: &Model, request: &Request, latency: Duration) -> Response
     sleep(latency).await;
     let question = request.messages.last().map_or("", |message| message.content.as_str());
     let text = format!("You asked {} characters of {}.", question.len(), request.model);
+    // About four characters are a token.
     let (asked, said) = (question.len().div_ceil(4), text.len().div_ceil(4));
+    let usage = json!({
+        "prompt_tokens": asked,
+        "completion_tokens": said,
+        "total_tokens": asked + said,
+    });
     Json(json!({
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -171,7 +179,7 @@ async fn answer(model: &Model, request: &Request, latency: Duration) -> Response
             "message": { "role": "assistant", "content": text },
             "finish_reason": "stop",
         }],
-        "usage": { "prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said },
+        "usage": usage,
     }))
     .into_response()
 }
