@@ -24,13 +24,12 @@ impl<C> Policy<'_, C> {
     /// # Errors
     ///
     /// What `fallback` returns.
-    #[expect(clippy::type_complexity, reason = "a named future names all that it is made of")]
     pub const fn execute_or_else<K, F, Fut, B, T, E, X>(
         &self,
         clock: K,
         operation: F,
         fallback: B,
-    ) -> ExecuteOrElse<'_, K, C, Plain<F>, Now<B>, Ready<Result<T, OrElseError<E, X>>>>
+    ) -> ExecuteOrElse<'_, K, C, Plain<F>, Now<B>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -38,7 +37,7 @@ impl<C> Policy<'_, C> {
         Fut: Future<Output = Result<T, E>>,
         B: FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
     {
-        ExecuteOrElse::new(self.execute(clock, operation), Now(fallback))
+        self.execute(clock, operation).or_else(fallback)
     }
 
     /// [`execute_or_else`](Self::execute_or_else) with a fallback that takes its time.
@@ -54,7 +53,7 @@ impl<C> Policy<'_, C> {
         clock: K,
         operation: F,
         fallback: B,
-    ) -> ExecuteOrElse<'_, K, C, Plain<F>, Later<B>, Alt>
+    ) -> ExecuteOrElse<'_, K, C, Plain<F>, Later<B>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -63,7 +62,28 @@ impl<C> Policy<'_, C> {
         B: FnOnce(Error<E>) -> Alt,
         Alt: Future<Output = Result<T, OrElseError<E, X>>>,
     {
-        ExecuteOrElse::new(self.execute(clock, operation), Later(fallback))
+        self.execute(clock, operation).or_else_async(fallback)
+    }
+}
+
+impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
+    /// When this gives up, `fallback` decides: see
+    /// [`execute_or_else`](Policy::execute_or_else). For executions of every kind, before they are
+    /// first polled.
+    pub const fn or_else<B, X>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Now<B>>
+    where
+        B: FnOnce(Error<O::Error>) -> Result<O::Answer, OrElseError<O::Error, X>>,
+    {
+        ExecuteOrElse::new(self, Now(fallback))
+    }
+
+    /// [`or_else`](Self::or_else) with a fallback that takes its time.
+    pub const fn or_else_async<B, Alt>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Later<B>>
+    where
+        B: FnOnce(Error<O::Error>) -> Alt,
+        Alt: Future,
+    {
+        ExecuteOrElse::new(self, Later(fallback))
     }
 }
 
@@ -86,30 +106,29 @@ pub struct Later<B>(B);
 pin_project! {
     /// An execution with a fallback: what [`Policy::execute_or_else`] returns.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ExecuteOrElse<'p, K: Sleep, C, O: Operation, B, Alt> {
+    pub struct ExecuteOrElse<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>> {
         fallback: Option<B>,
         // Declared before `execute`, which counts the call.
         #[pin]
-        answering: Option<Alt>,
+        answering: Option<B::Answer>,
         #[pin]
         execute: Execute<'p, K, C, O>,
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, B, Alt> ExecuteOrElse<'p, K, C, O, B, Alt> {
+impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>> ExecuteOrElse<'p, K, C, O, B> {
     const fn new(mut execute: Execute<'p, K, C, O>, fallback: B) -> Self {
         execute.keep_open();
         Self { fallback: Some(fallback), answering: None, execute }
     }
 }
 
-impl<T, E, X, K, C, O, B, Alt> Future for ExecuteOrElse<'_, K, C, O, B, Alt>
+impl<T, E, X, K, C, O, B> Future for ExecuteOrElse<'_, K, C, O, B>
 where
     K: Sleep,
     O: Operation<Answer = T, Error = E>,
     C: Classifier<E>,
-    B: Fallback<E, Answer = Alt>,
-    Alt: Future<Output = Result<T, OrElseError<E, X>>>,
+    B: Fallback<E, Answer: Future<Output = Result<T, OrElseError<E, X>>>>,
 {
     type Output = Result<T, OrElseError<E, X>>;
 
@@ -148,7 +167,9 @@ impl<E, Alt: Future, B: FnOnce(Error<E>) -> Alt> Fallback<E> for Later<B> {
     }
 }
 
-impl<K: Sleep, C, O: Operation, B, Alt> fmt::Debug for ExecuteOrElse<'_, K, C, O, B, Alt> {
+impl<K: Sleep, C, O: Operation, B: Fallback<O::Error>> fmt::Debug
+    for ExecuteOrElse<'_, K, C, O, B>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecuteOrElse").field("execute", &self.execute).finish_non_exhaustive()
     }

@@ -79,6 +79,18 @@ impl BudgetRule {
         self.full / TOKEN
     }
 
+    /// What a success gives, in thousandths of a token.
+    #[must_use]
+    pub const fn per_success(&self) -> u32 {
+        self.per_success
+    }
+
+    /// The same with another refill (up to 24 h, zero for never).
+    #[must_use]
+    pub const fn refill(self, refill: Duration) -> Self {
+        Self::new(self.tokens(), self.per_success, refill)
+    }
+
     /// A failure's part: what is left of `balance` with `refills` more, and whether a retry is paid.
     #[must_use]
     pub const fn fail(&self, balance: u32, refills: u32) -> (u32, bool) {

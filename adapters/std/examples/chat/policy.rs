@@ -4,8 +4,10 @@ use core::time::Duration;
 use std::sync::{Arc, OnceLock};
 
 use steadfast::{
-    Breaker, Budget, BudgetRule, Bulkhead, Clock as _, Error, Event, Metrics, Observe, OrElseError,
-    Policy, Reason, Rule, Strategy, policy::Settings, state::State,
+    Breaker, Budget, Bulkhead, Clock as _, Error, Event, Metrics, Observe, OrElseError, Policy,
+    Reason, Rule, Strategy,
+    policy::{Made, Settings},
+    state::State,
 };
 use steadfast_std::TokioClock;
 use tokio::{
@@ -23,11 +25,7 @@ const BALANCED: Settings = Strategy::Balanced.settings();
 static BREAKER: Breaker =
     Breaker::with_rule(Rule::new(BALANCED.breaker.trip(), script::OPEN_FOR).lease(script::LEASE));
 static BULKHEAD: Bulkhead = Bulkhead::new(script::SLOTS);
-static BUDGET: Budget = Budget::with_rule(BudgetRule::new(
-    BALANCED.budget.tokens(),
-    script::THOUSANDTHS_PER_SUCCESS,
-    script::REFILL,
-));
+static BUDGET: Budget = Budget::with_rule(BALANCED.budget.refill(script::REFILL));
 /// What became of the calls.
 pub(crate) static METRICS: Metrics = Metrics::new();
 /// Enters what the policy does in the book of the run.
@@ -49,12 +47,9 @@ const CLOCK: TokioClock = TokioClock::new();
 
 /// One call: the large model under the policy, and when that gives up, the small one.
 pub(crate) async fn call(caller: Arc<Caller>) -> Outcome {
-    let (caller, mut attempt) = (&*caller, 0);
-    let large = || {
-        attempt += 1;
-        let answer = caller.ask_large(attempt);
-        async { answer.await.map(|_| Outcome::Answered) }
-    };
+    let caller = &*caller;
+    let large =
+        |made: Made| async move { caller.ask_large(made.attempt).await.map(|_| Outcome::Answered) };
     let small = |error: Error<CallError>| async move {
         // What no retry can mend, no other model can.
         if error.stopped == Reason::Class {
@@ -67,7 +62,7 @@ pub(crate) async fn call(caller: Arc<Caller>) -> Outcome {
             Err(_) => Err(OrElseError::Fallback(CallError::TimedOut)),
         }
     };
-    let answer = POLICY.execute_or_else_async(CLOCK, large, small).await;
+    let answer = POLICY.execute_told(CLOCK, large).or_else_async(small).await;
     answer.unwrap_or(Outcome::Failed)
 }
 

@@ -56,8 +56,6 @@ pub(crate) const ASKED_WAIT_AT_MOST: Duration = Duration::from_secs(2); // (30 s
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1); // (60 s)
 pub(crate) const LEASE: Duration = Duration::from_secs(2); // (120 s)
 pub(crate) const REFILL: Duration = Duration::from_secs(3); // (60 s)
-/// What a success gives back of a retry's token, as in the strategy.
-pub(crate) const THOUSANDTHS_PER_SUCCESS: u32 = 100;
 /// Attempts under way at once; the strategy says nothing of it.
 pub(crate) const SLOTS: u32 = 32;
 
