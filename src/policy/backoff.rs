@@ -133,14 +133,8 @@ impl Backoff {
             Jitter::Decorrelated => {
                 let (min, max) = (self.min as u64, self.max as u64);
                 let most = micros(previous).saturating_mul(3);
-                let most = if most < min {
-                    min
-                } else if most > max * 3 {
-                    max * 3
-                } else {
-                    most
-                };
-                let wait = min + share(most - min, random);
+                let most = if most < min { min } else { most };
+                let wait = min.saturating_add(share(most - min, random));
                 if wait < max { wait } else { max }
             }
         })
@@ -219,7 +213,7 @@ const fn short(length: Duration) -> Option<u32> {
     }
 }
 
-/// `random` / 2^32 of `whole`, rounded up. `whole` is three hours at most.
+/// `random` / 2^32 of `whole`, rounded up.
 const fn share(whole: u64, random: u32) -> u64 {
     (whole >> 32) * random as u64 + ((whole & 0xffff_ffff) * random as u64).div_ceil(1 << 32)
 }

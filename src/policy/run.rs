@@ -114,7 +114,14 @@ impl<'s, C> Policy<'s, C> {
         }
         Run {
             policy: self,
-            call: Call { meter: self.metrics, shard, began: now, ended: false, keep_open: false },
+            call: Call {
+                meter: self.metrics,
+                shard,
+                began: now,
+                ended: false,
+                keep_open: false,
+                unattempted: false,
+            },
             attempts: self.limits.attempts,
             made: 0,
             under_way: 0,
@@ -139,9 +146,7 @@ impl<'p, E, C> Run<'p, E, C> {
             Ok(attempt) => self.granted(attempt),
             Err(refusal) => {
                 self.tally(refusal.tally());
-                if self.made == 0 {
-                    self.tally(Tally::Unattempted);
-                }
+                self.no_attempt();
                 let event = refusal.event(now);
                 let error = self.give_up(refusal.reason, refusal.until);
                 Step { next: Leave::Refused(error), events: Events::new(Some(event), None) }
@@ -177,12 +182,14 @@ impl<'p, E, C> Run<'p, E, C> {
             }
             None => {
                 self.tally(Tally::AttemptTimedOut);
-                // Cut by the deadline, it might have been about to answer.
-                let verdict = self.policy.classifier.timed_out();
+                // Cut by the deadline, it might have been about to answer: nobody is asked.
+                let verdict = match attempt.cut {
+                    true => Verdict::of(Class::Timeout),
+                    false => self.policy.classifier.timed_out(),
+                };
                 (verdict, attempt.cut || !verdict.class.fails())
             }
         };
-        let out_of_time = now >= self.ends();
         self.class = Some(verdict.class);
         if let Some(meter) = self.call.meter {
             meter.failed(now);
@@ -197,7 +204,7 @@ impl<'p, E, C> Run<'p, E, C> {
         if self.under_way > 0 {
             return Step { next: Next::Pending, events: Events::new(moved, None) };
         }
-        match self.again(now, verdict, out_of_time, random) {
+        match self.again(now, verdict, random) {
             Ok((at, wait)) => {
                 let event = Event::Retry { attempt: self.made, wait, class: verdict.class };
                 Step { next: Next::Retry(at), events: Events::new(moved, Some(event)) }
@@ -330,6 +337,10 @@ impl<'p, E, C> Run<'p, E, C> {
         if let Some(budget) = self.policy.budget {
             budget.deposit();
         }
+        if self.call.ended {
+            // The other attempt answered the call already: of this one, only the breaker hears.
+            self.tally(Tally::AttemptCancelled);
+        }
         self.call.succeed(now);
         moved
     }
@@ -358,7 +369,6 @@ impl<'p, E, C> Run<'p, E, C> {
         &mut self,
         now: Instant,
         verdict: Verdict,
-        out_of_time: bool,
         random: impl FnOnce() -> u32,
     ) -> Result<(Instant, Duration), Refusal> {
         let policy = self.policy;
@@ -367,9 +377,6 @@ impl<'p, E, C> Run<'p, E, C> {
         // Each retryable failure takes its token, whether or not a retry follows.
         let paid = matches!(verdict.retry, Retry::Never)
             || policy.budget.is_none_or(|budget| budget.withdraw(now));
-        if out_of_time {
-            return Err(no(Reason::Deadline));
-        }
         match verdict.retry {
             Retry::Never => return Err(no(Reason::Class)),
             Retry::Once if self.retried_once => return Err(no(Reason::Class)),
@@ -380,6 +387,9 @@ impl<'p, E, C> Run<'p, E, C> {
         }
         if !paid {
             return Err(no(Reason::Budget));
+        }
+        if now >= self.ends() {
+            return Err(no(Reason::Deadline));
         }
         let (failed, previous) = (self.made, self.previous_wait);
         let wait = match verdict.not_before {
@@ -403,6 +413,14 @@ impl<'p, E, C> Run<'p, E, C> {
         self.retried_once |= matches!(verdict.retry, Retry::Once);
         self.previous_wait = wait;
         Ok((at, wait))
+    }
+
+    /// Enters in the books, once, that this call made no attempt, if it has not.
+    fn no_attempt(&mut self) {
+        if self.made == 0 && !self.call.unattempted {
+            self.call.unattempted = true;
+            self.tally(Tally::Unattempted);
+        }
     }
 
     fn give_up(&mut self, stopped: Reason, retry_at: Option<Instant>) -> Error<E> {
@@ -483,29 +501,35 @@ struct Call<'p> {
     began: Instant,
     ended: bool,
     keep_open: bool,
+    unattempted: bool,
 }
 
 impl Call<'_> {
     fn succeed(&mut self, now: Instant) {
-        self.ended = true;
-        if let Some(meter) = self.meter {
+        if let (false, Some(meter)) = (self.ended, self.meter) {
             meter.succeeded(self.shard, now, now.since(self.began));
         }
+        self.ended = true;
     }
 
+    /// Ends it, unless it has ended already.
     fn end(&mut self, how: Tally) {
-        self.ended = true;
-        if let Some(meter) = self.meter {
+        if let (false, Some(meter)) = (self.ended, self.meter) {
             meter.count(how);
         }
+        self.ended = true;
     }
 }
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.end(Tally::CallCancelled);
-        }
+        self.end(Tally::CallCancelled);
+    }
+}
+
+impl<E, C> Drop for Run<'_, E, C> {
+    fn drop(&mut self) {
+        self.no_attempt();
     }
 }
 

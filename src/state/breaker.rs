@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 use core::time::Duration;
 
 use super::circuit::{Admission, Circuit, Outcome, Phase, Rule, Settled, Ticket, Transition, Trip};
-use super::word::WordPair;
+use super::word::{Order, WordPair};
 use crate::clock::Instant;
 
 /// A circuit breaker, for a `static` or a field: 20 bytes, no lock, no heap.
@@ -172,9 +172,14 @@ impl SharedCircuit {
     #[cold]
     fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
         self.words.update(|hot, cold| {
-            let (next, output) = step(Circuit::from_bits(hot, cold));
+            let circuit = Circuit::from_bits(hot, cold);
+            let (next, output) = step(circuit);
+            // Within an epoch the cold word changes for a probe's lease, which must be there before
+            // the probe is: else another caller finds its slot taken under a lease that is over.
+            let order =
+                if circuit.epoch() == next.epoch() { Order::ColdFirst } else { Order::HotFirst };
             let (hot, cold) = next.to_bits();
-            (hot, cold, output)
+            (hot, cold, order, output)
         })
     }
 }

@@ -22,8 +22,9 @@ use crate::clock::{Instant, micros};
 /// A tick is 2^14 µs (16.384 ms). A closed circuit whose last outcomes were successes is nothing but
 /// its epoch, and a success does not change it: that is why a healthy breaker is only read.
 ///
-/// The hot word moves first. A cold word of another epoch lags behind by the transition that made
-/// the hot one, and what it would say follows from the phase; a refused caller writes it.
+/// At a transition the hot word moves first. A cold word of another epoch lags behind by the
+/// transition that made the hot one, and what it would say follows from the phase; a refused caller
+/// writes it. Within an epoch the cold word moves first: a probe's lease is there before the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Circuit {
     hot: u32,
@@ -294,7 +295,9 @@ impl Circuit {
             Phase::HalfOpen { in_flight, succeeded }
                 if in_flight + succeeded < rule.probes as u32 =>
             {
+                // The lease is that of the youngest probe: none is replaced before its own is over.
                 let next = self.with(Phase::HalfOpen { in_flight: in_flight + 1, succeeded });
+                let next = next.with_lease(rule, now);
                 (next, Admission::Admitted(next.ticket(now), None))
             }
             Phase::HalfOpen { succeeded, .. } => match self.lease_left(rule, now) {
@@ -487,7 +490,7 @@ impl Circuit {
         Ticket(self.epoch() << EPOCH_SHIFT | tick(now))
     }
 
-    const fn epoch(self) -> u32 {
+    pub(super) const fn epoch(self) -> u32 {
         self.hot >> EPOCH_SHIFT & EPOCH
     }
 

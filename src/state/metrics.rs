@@ -433,7 +433,8 @@ impl Counted {
             ATTEMPT_ENDS.iter().fold(self.ends.first().copied().unwrap_or(0), |sum, &what| {
                 sum.wrapping_add(end(&self.ends, what))
             });
-        wide(made.wrapping_sub(ended))
+        // Fewer than 2^32, as calls are.
+        u64::from(made.wrapping_sub(ended) as u32)
     }
 }
 

@@ -126,19 +126,40 @@ impl WordPair {
 
     /// Replaces the pair by what `step` makes of it, and returns what else `step` says.
     ///
-    /// The hot word moves first and alone decides who won. A cold word lost to another caller was
-    /// overtaken: `step` must be able to tell a cold word that lags behind its hot word.
-    pub(crate) fn update<T>(&self, step: impl Fn(u32, u32) -> (u32, u32, T)) -> T {
+    /// The hot word alone decides who won, and moves first: a cold word lost to another caller was
+    /// overtaken, so `step` must be able to tell a cold word that lags behind its hot word. Where it
+    /// says [`Order::ColdFirst`], nobody may see the new hot word with the old cold one; a caller who
+    /// then loses the hot word leaves a cold word that must do no harm.
+    pub(crate) fn update<T>(&self, step: impl Fn(u32, u32) -> (u32, u32, Order, T)) -> T {
         loop {
             let (hot, cold) = self.load();
-            let (next_hot, next_cold, output) = step(hot, cold);
-            // Release here as well as below: the cold word's store must not be seen before it.
-            if self.hot.replace(hot, next_hot, Release) {
-                self.cold.replace(cold, next_cold, Release);
+            let (next_hot, next_cold, order, output) = step(hot, cold);
+            // Release throughout: the second store must not be seen before the first.
+            let replaced = match order {
+                Order::HotFirst => {
+                    let won = self.hot.replace(hot, next_hot, Release);
+                    if won {
+                        self.cold.replace(cold, next_cold, Release);
+                    }
+                    won
+                }
+                Order::ColdFirst => {
+                    self.cold.replace(cold, next_cold, Release)
+                        && self.hot.replace(hot, next_hot, Release)
+                }
+            };
+            if replaced {
                 return output;
             }
         }
     }
+}
+
+/// Which word of a [`WordPair`] moves first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    HotFirst,
+    ColdFirst,
 }
 
 /// A shared total that only grows.

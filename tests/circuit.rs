@@ -1,0 +1,1000 @@
+//! The circuit as arithmetic: tables, naive models, and a walk of all that can be reached.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use core::time::Duration;
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use steadfast::Instant;
+use steadfast::state::Outcome::{Failure, Success};
+use steadfast::state::{
+    Admission, Circuit, Outcome, Phase, Rule, RuleError, Settled, State, Ticket, Transition, Trip,
+};
+
+/// What an open period is rounded up to.
+const TICK: Duration = Duration::from_micros(1 << 14);
+/// What a lease is rounded up to.
+const UNIT: Duration = Duration::from_micros(1 << 17);
+/// How far two readings of a clock may disagree.
+const STEP: Duration = Duration::from_secs(64);
+/// After so long the circuit's coarse time comes round again: 2^24 ticks.
+const ROUND: Duration = Duration::from_micros(1 << 38);
+const HOUR: Duration = Duration::from_secs(3600);
+/// Somewhere in a tick, with room to step back.
+const NOON: Instant = Instant::from_micros(43_200_000_001);
+const MINUTE: Rule = Rule::new(Trip::after(3), Duration::from_secs(60));
+
+// --- What opens it -------------------------------------------------------------------------------
+
+#[test]
+fn a_run_of_failures_opens_it_and_a_shorter_one_does_not() {
+    for failures in 1..=23 {
+        let rule = Rule::new(Trip::after(failures), MINUTE.open_for());
+        let almost = attempts(Circuit::CLOSED, &rule, &vec![Failure; failures as usize - 1]);
+        assert!(almost.is_closed(), "{failures}");
+        let broken = attempts(almost, &rule, &[Success]);
+        assert!(attempts(broken, &rule, &[Failure]).is_closed() == (failures > 1), "{failures}");
+        assert_eq!(attempts(almost, &rule, &[Failure]).state(&rule, NOON), State::Open);
+    }
+}
+
+#[test]
+fn b13_exactly_as_many_failures_as_the_threshold_open_it() {
+    let half = Rule::new(Trip::after(5).of_last(10), MINUTE.open_for());
+    let mut outcomes = [Success, Failure].repeat(5);
+    let last = outcomes.pop().unwrap();
+    let almost = attempts(Circuit::CLOSED, &half, &outcomes);
+    assert!(almost.is_closed());
+    assert!(!attempts(almost, &half, &[last]).is_closed());
+}
+
+#[test]
+fn a_neutral_attempt_neither_adds_to_a_run_of_failures_nor_breaks_it() {
+    let two = attempts(Circuit::CLOSED, &MINUTE, &[Failure, Failure]);
+    let (same, ticket) = admitted(two, &MINUTE, NOON);
+    assert_eq!(same.release(ticket), two);
+    assert!(!attempts(two, &MINUTE, &[Failure]).is_closed());
+}
+
+#[test]
+fn b23_a_hundred_thousand_failures_over_clock_steps_open_it_each_time_anew() {
+    let rule = Rule::new(Trip::after(23), Duration::from_millis(50)).probes(2);
+    let steps = [0, 3_600_000_000, 1, 1 << 38, 64_000_000, 86_400_000_000];
+    let (mut circuit, mut opened) = (Circuit::CLOSED, 0);
+    for n in 0..100_000_u64 {
+        let noise = steps[n as usize % steps.len()];
+        let back = if n % 7 < 3 { noise } else { 0 };
+        let now = Instant::from_micros((1 << 40) + n * 200_000 - back);
+        let (next, Admission::Admitted(ticket, _)) = circuit.admit(&rule, now) else {
+            continue;
+        };
+        let (next, settled) = next.settle(&rule, now, ticket, Failure);
+        opened += u32::from(settled == Settled::Moved(Transition::Opened));
+        circuit = next;
+    }
+    // The first takes 23 failures, each later one a probe.
+    assert!(opened > 50_000, "{opened}");
+}
+
+#[test]
+fn a_healthy_circuit_is_not_changed_by_successes() {
+    for hours in [0, 1, 77, 10_000] {
+        let now = NOON.after(HOUR * hours);
+        let (circuit, ticket) = admitted(Circuit::CLOSED, &MINUTE, now);
+        assert_eq!(circuit, Circuit::CLOSED);
+        let settled = circuit.settle(&MINUTE, now, ticket, Success);
+        assert_eq!(settled, (Circuit::CLOSED, Settled::Counted));
+    }
+    // The same once failures have left the history.
+    let failed = attempts(Circuit::CLOSED, &MINUTE, &[Failure, Failure]);
+    assert_eq!(attempts(failed, &MINUTE, &[Success; 23]), Circuit::CLOSED);
+}
+
+proptest! {
+    #![proptest_config(cases(256))]
+
+    /// Attempts one after the other, on whole ticks, so that the model needs no rounding.
+    #[test]
+    fn attempts_one_by_one_are_as_in_the_naive_model(
+        failures in 1..=23_u32,
+        more in 0..23_u32,
+        probes in 1..=4_u32,
+        calls in prop::collection::vec((0..3_u8, 0..6_u64), 1..300),
+    ) {
+        let window = (failures + more).min(23);
+        let rule = Rule::new(Trip::after(failures).of_last(window), TICK * 4).probes(probes);
+        let mut naive = Naive::Closed(Vec::new());
+        let (mut circuit, mut ticks) = (Circuit::CLOSED, 1000);
+        for (outcome, wait) in calls {
+            // Short waits while closed, or the window would never fill before the end.
+            ticks += wait;
+            let now = Instant::from_micros(ticks << 14);
+            let outcome = [Some(Success), Some(Failure), None][outcome as usize];
+            let (next, admission) = circuit.admit(&rule, now);
+            prop_assert_eq!(matches!(admission, Admission::Admitted(..)), naive.admits(ticks));
+            circuit = match (admission, outcome) {
+                (Admission::Refused, _) => next,
+                (Admission::Admitted(ticket, _), None) => next.release(ticket),
+                (Admission::Admitted(ticket, _), Some(outcome)) => {
+                    next.settle(&rule, now, ticket, outcome).0
+                }
+            };
+            naive.attempt(&rule, ticks, outcome);
+            prop_assert_eq!(circuit.state(&rule, now), naive.state(ticks));
+        }
+    }
+
+    #[test]
+    fn any_k_of_the_last_n_outcomes_open_it(
+        failures in 1..=23_u32,
+        more in 0..23_u32,
+        outcomes in prop::collection::vec(prop::bool::weighted(0.3), 1..100),
+    ) {
+        let window = (failures + more).min(23);
+        let rule = Rule::new(Trip::after(failures).of_last(window), Duration::from_secs(1));
+        let mut circuit = Circuit::CLOSED;
+        for n in 0..outcomes.len() {
+            circuit = attempts(circuit, &rule, &[if outcomes[n] { Failure } else { Success }]);
+            let last = &outcomes[(n + 1).saturating_sub(window as usize)..=n];
+            let failed = last.iter().filter(|failed| **failed).count();
+            prop_assert_eq!(circuit.is_closed(), failed < failures as usize);
+            if !circuit.is_closed() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn b28_a_rule_that_could_not_work_is_refused() {
+    let (period, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    let short = Duration::from_nanos(49_999_000);
+    for (failures, of_last, open_for, expected) in [
+        (1, 1, Duration::from_millis(50), None),
+        (23, 23, day, None),
+        (0, 1, period, Some(RuleError::Failures)),
+        (24, 24, period, Some(RuleError::Failures)),
+        (u32::MAX, u32::MAX, period, Some(RuleError::Failures)),
+        (3, 2, period, Some(RuleError::Window)),
+        (3, 24, period, Some(RuleError::Window)),
+        (1, 0, period, Some(RuleError::Window)),
+        (3, 3, Duration::ZERO, Some(RuleError::OpenFor)),
+        (3, 3, short, Some(RuleError::OpenFor)),
+        (3, 3, day + Duration::from_micros(1), Some(RuleError::OpenFor)),
+        (3, 3, Duration::MAX, Some(RuleError::OpenFor)),
+    ] {
+        assert_eq!(Rule::try_new(failures, of_last, open_for).err(), expected);
+    }
+    for probes in [0, 64, 257, u32::MAX] {
+        assert_eq!(MINUTE.try_probes(probes), Err(RuleError::Probes));
+    }
+    for lease in [Duration::ZERO, short, Duration::MAX] {
+        assert_eq!(MINUTE.try_lease(lease), Err(RuleError::Lease));
+    }
+}
+
+#[test]
+fn a_rule_rounds_its_lengths_up_to_32_us() {
+    for micros in [50_000, 50_001, 60_000_000, 86_399_999_999, 86_400_000_000] {
+        let length = Duration::from_micros(micros);
+        let rule = MINUTE.lease(length);
+        assert!(rule.lease_for() >= length, "{length:?}");
+        assert!(rule.lease_for() < length + Duration::from_micros(32), "{length:?}");
+    }
+}
+
+// --- Open ----------------------------------------------------------------------------------------
+
+#[test]
+fn it_stays_open_for_its_period_and_at_most_a_tick_more() {
+    for open_for in [Duration::from_millis(50), Duration::from_secs(60), HOUR * 24] {
+        let rule = Rule::new(Trip::after(1), open_for);
+        for into_tick in [0, 1, 8191, 16_383] {
+            let opened = Instant::from_micros((5 << 14) + into_tick);
+            let circuit = open(&rule, opened);
+            let ends = circuit.admits_at(&rule, opened);
+            assert!(ends >= opened.after(open_for), "{open_for:?}");
+            assert!(ends < opened.after(rule.open_for()).after(TICK), "{open_for:?}");
+            assert!(circuit.would_admit(&rule, ends));
+            assert!(!circuit.would_admit(&rule, before(ends, Duration::from_micros(1))));
+        }
+    }
+}
+
+#[test]
+fn b32_what_remains_is_between_zero_and_the_configured_wait() {
+    let circuit = open(&MINUTE, NOON);
+    assert_eq!(circuit.remaining(&MINUTE, NOON), MINUTE.open_for());
+    // Read by a thread whose clock is behind.
+    for behind in [Duration::from_micros(1), Duration::from_secs(1), STEP] {
+        assert_eq!(circuit.remaining(&MINUTE, before(NOON, behind)), MINUTE.open_for());
+    }
+    let mut last = MINUTE.open_for();
+    for second in 0..70 {
+        let now = NOON.after(Duration::from_secs(second));
+        let remaining = circuit.remaining(&MINUTE, now);
+        assert!(remaining <= last);
+        assert_eq!(remaining.is_zero(), circuit.would_admit(&MINUTE, now));
+        last = remaining;
+    }
+    assert_eq!(last, Duration::ZERO);
+    // A probe's lease counts as a wait too.
+    let rule = MINUTE.lease(Duration::from_secs(10));
+    let (probing, _probe) = probe(&rule, NOON);
+    let now = admits_at(&rule, NOON);
+    assert_eq!(probing.remaining(&rule, now), rule.lease_for());
+}
+
+#[test]
+fn b06_a_straggler_that_reports_to_an_open_circuit_changes_nothing() {
+    let (closed, straggler) = admitted(Circuit::CLOSED, &MINUTE, NOON);
+    let circuit = attempts(closed, &MINUTE, &[Failure; 3]);
+    for outcome in [Success, Failure] {
+        let late = circuit.settle(&MINUTE, NOON, straggler, outcome);
+        assert_eq!(late, (circuit, Settled::Late));
+    }
+    assert_eq!(circuit.release(straggler), circuit);
+}
+
+#[test]
+fn a_reading_a_little_older_than_the_trip_is_no_probe() {
+    let circuit = open(&MINUTE, NOON);
+    for behind in [Duration::from_micros(1), TICK, Duration::from_secs(63)] {
+        assert!(!circuit.would_admit(&MINUTE, before(NOON, behind)), "{behind:?}");
+    }
+}
+
+#[test]
+fn b15_a_step_of_the_clock_makes_the_open_period_longer_by_the_step_at_most() {
+    let second = Duration::from_secs(1);
+    for moment in [Duration::ZERO, second * 29, second * 59] {
+        for (back, step) in [
+            (true, second),
+            (true, second * 63),
+            (true, STEP),
+            (true, HOUR),
+            (true, HOUR * 11),
+            (false, second),
+            (false, second * 61),
+            (false, HOUR),
+            (false, HOUR * 24 * 30),
+            (false, ROUND - second),
+            (false, ROUND + second),
+        ] {
+            let circuit = open(&MINUTE, NOON);
+            let stepped = |real: Duration| match back {
+                true => before(NOON.after(real), step),
+                false => NOON.after(step).after(real),
+            };
+            let mut real = moment;
+            while !circuit.would_admit(&MINUTE, stepped(real)) {
+                real += TICK;
+                assert!(real < HOUR, "wedged by {step:?}, back: {back}");
+            }
+            let longest = MINUTE.open_for() + TICK * 2;
+            assert!(real <= longest + step.min(STEP + moment), "{step:?} back: {back}: {real:?}");
+            if !back && step < ROUND - HOUR {
+                assert!(real <= longest);
+            }
+        }
+    }
+}
+
+#[test]
+fn b15_the_open_period_is_the_same_where_coarse_time_comes_round() {
+    for round in 1..4 {
+        let opened = before(Instant::ORIGIN.after(ROUND * round), Duration::from_secs(30));
+        let circuit = open(&MINUTE, opened);
+        for second in 0..60 {
+            let now = opened.after(Duration::from_secs(second));
+            assert!(!circuit.would_admit(&MINUTE, now), "{second}");
+        }
+        assert!(circuit.would_admit(&MINUTE, opened.after(MINUTE.open_for()).after(TICK)));
+    }
+}
+
+#[test]
+fn b15_a_call_after_days_of_silence_waits_for_a_period_and_64_s_at_most() {
+    let circuit = open(&MINUTE, NOON);
+    for hours in 1..400 {
+        let now = NOON.after(HOUR * hours);
+        let at = circuit.admits_at(&MINUTE, now);
+        assert!(at.since(now) <= MINUTE.open_for() + STEP + TICK, "{hours}");
+        assert!(circuit.would_admit(&MINUTE, at));
+    }
+}
+
+#[test]
+fn b17_a_million_requests_to_an_expired_circuit_make_one_probe() {
+    let mut circuit = open(&MINUTE, NOON);
+    let now = admits_at(&MINUTE, NOON);
+    let mut made = 0;
+    for _ in 0..1_000_000 {
+        let (next, admission) = circuit.admit(&MINUTE, now);
+        made += u32::from(matches!(admission, Admission::Admitted(..)));
+        circuit = next;
+    }
+    assert_eq!(made, 1);
+}
+
+#[test]
+fn the_level_counts_openings_until_it_closes() {
+    let mut circuit = open(&MINUTE, NOON);
+    let mut now = NOON;
+    for openings in 1..40 {
+        assert_eq!(circuit.level(), openings.min(15));
+        now = circuit.admits_at(&MINUTE, now);
+        let (probing, ticket) = admitted(circuit, &MINUTE, now);
+        assert_eq!(probing.level(), openings.min(15));
+        let closed = probing.settle(&MINUTE, now, ticket, Success).0;
+        assert_eq!(closed.level(), 0);
+        circuit = probing.settle(&MINUTE, now, ticket, Failure).0;
+    }
+}
+
+// --- Half-open -----------------------------------------------------------------------------------
+
+#[test]
+fn b01_a_neutral_last_probe_lets_another_go() {
+    for probes in 1..=3 {
+        let rule = MINUTE.probes(probes);
+        let (mut circuit, mut last) = probe(&rule, NOON);
+        let now = admits_at(&rule, NOON);
+        for _ in 1..probes {
+            circuit = circuit.settle(&rule, now, last, Success).0;
+            (circuit, last) = admitted(circuit, &rule, now);
+        }
+        assert!(!circuit.would_admit(&rule, now));
+        let circuit = circuit.release(last);
+        let (circuit, another) = admitted(circuit, &rule, now);
+        assert!(circuit.settle(&rule, now, another, Success).0.is_closed());
+    }
+}
+
+#[test]
+fn b02_after_a_lost_probe_the_next_goes_within_one_lease() {
+    for lease in [Duration::from_millis(50), Duration::from_secs(10), HOUR * 24] {
+        let rule = MINUTE.lease(lease);
+        let (circuit, _lost) = probe(&rule, NOON);
+        let began = admits_at(&rule, NOON);
+        assert!(!circuit.would_admit(&rule, before(began.after(lease), Duration::from_micros(1))));
+        let latest = began.after(rule.lease_for()).after(UNIT);
+        assert!(circuit.admits_at(&rule, began) < latest);
+        assert!(circuit.would_admit(&rule, latest));
+    }
+}
+
+#[test]
+fn b03_while_probes_hang_for_days_refusals_last_one_lease() {
+    let rule = MINUTE.lease(Duration::from_secs(600));
+    let (mut circuit, _hung) = probe(&rule, NOON);
+    let (mut admitted_at, mut hung) = (admits_at(&rule, NOON), 0);
+    for seconds in (10..10 * 86_400).step_by(10) {
+        let now = admits_at(&rule, NOON).after(Duration::from_secs(seconds));
+        let (next, admission) = circuit.admit(&rule, now);
+        circuit = next;
+        if let Admission::Admitted(..) = admission {
+            (admitted_at, hung) = (now, hung + 1);
+        }
+        assert!(now.since(admitted_at) <= rule.lease_for() + UNIT, "{seconds}");
+    }
+    // Each of them hangs, and none goes before the one before has had its time.
+    assert!((1400..=1440).contains(&hung), "{hung}");
+}
+
+#[test]
+fn b04_a_timed_out_probes_result_does_not_touch_a_newer_probe() {
+    let (circuit, old) = probe(&MINUTE, NOON);
+    let now = admits_at(&MINUTE, NOON).after(MINUTE.lease_for()).after(UNIT);
+    let (newer, probe) = admitted(circuit, &MINUTE, now);
+    for outcome in [Success, Failure] {
+        assert_eq!(newer.settle(&MINUTE, now, old, outcome), (newer, Settled::Late));
+    }
+    assert_eq!(newer.release(old), newer);
+    let closed = newer.settle(&MINUTE, now, probe, Success);
+    assert_eq!(closed.1, Settled::Moved(Transition::Closed));
+}
+
+#[test]
+fn b04_an_epoch_that_comes_round_again_lets_no_old_outcome_in() {
+    let (_, closed_ticket) = admitted(Circuit::CLOSED, &MINUTE, NOON);
+    let mut circuit = open(&MINUTE, NOON);
+    let mut now = circuit.admits_at(&MINUTE, NOON);
+    let mut old = vec![closed_ticket];
+    for round in 0..200 {
+        let (probing, ticket) = admitted(circuit, &MINUTE, now);
+        // Past 64 epochs, and past 16 periods as well.
+        if round >= 70 {
+            let (closed, _) = probing.settle(&MINUTE, now, ticket, Success);
+            for (circuit, old) in [(probing, &old), (closed, &old)].iter() {
+                for old in &old[..old.len() - 40] {
+                    assert_eq!(circuit.settle(&MINUTE, now, *old, Failure).1, Settled::Late);
+                }
+            }
+        }
+        old.push(ticket);
+        circuit = probing.settle(&MINUTE, now, ticket, Failure).0;
+        now = circuit.admits_at(&MINUTE, now);
+        if round % 5 == 0 {
+            // A neutral probe moves the epoch by one: openings come at odd and even ones.
+            let (neutral, ticket) = admitted(circuit, &MINUTE, now);
+            circuit = neutral.release(ticket);
+        }
+    }
+}
+
+#[test]
+fn b09_a_cancelled_probe_is_neutral_and_gives_its_slot_back() {
+    let rule = MINUTE.probes(2);
+    let (one, first) = probe(&rule, NOON);
+    let now = admits_at(&rule, NOON);
+    let (two, second) = admitted(one, &rule, now);
+    assert_eq!(two.phase(), Phase::HalfOpen { in_flight: 2, succeeded: 0 });
+    assert!(!two.would_admit(&rule, now));
+    assert_eq!(two.release(second).phase(), Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+    let none = two.release(second).release(first);
+    assert_eq!(none.phase(), Phase::HalfOpen { in_flight: 0, succeeded: 0 });
+    assert!(none.would_admit(&rule, now));
+}
+
+#[test]
+fn b07_a_probe_is_not_replaced_before_its_own_lease_is_over() {
+    let rule = MINUTE.probes(2).lease(Duration::from_secs(60));
+    let (circuit, _hung) = probe(&rule, NOON);
+    let began = admits_at(&rule, NOON);
+    let late = began.after(Duration::from_secs(59));
+    let (circuit, young) = admitted(circuit, &rule, late);
+    // The first one's lease is over, the second is under way since two seconds.
+    let now = began.after(Duration::from_secs(61));
+    let (circuit, _) = circuit.admit(&rule, now);
+    let (circuit, _) = circuit.admit(&rule, now);
+    assert_eq!(circuit.settle(&rule, now, young, Success).1, Settled::Counted);
+}
+
+#[test]
+fn b35_a_probe_without_a_verdict_neither_closes_nor_reopens() {
+    let (mut circuit, mut probe) = probe(&MINUTE, NOON);
+    let mut now = admits_at(&MINUTE, NOON);
+    for _ in 0..1000 {
+        circuit = circuit.release(probe);
+        now = now.after(Duration::from_secs(1));
+        assert_eq!(circuit.state(&MINUTE, now), State::HalfOpen);
+        (circuit, probe) = admitted(circuit, &MINUTE, now);
+    }
+    assert!(circuit.settle(&MINUTE, now, probe, Success).0.is_closed());
+}
+
+#[test]
+fn b37_one_failed_probe_reopens_whatever_the_closed_window_asks_for() {
+    let rule = Rule::new(Trip::after(20).of_last(23), MINUTE.open_for()).probes(3);
+    let (circuit, ticket) = probe(&rule, NOON);
+    let now = admits_at(&rule, NOON);
+    let circuit = circuit.settle(&rule, now, ticket, Success).0;
+    let (circuit, ticket) = admitted(circuit, &rule, now);
+    let (circuit, settled) = circuit.settle(&rule, now, ticket, Failure);
+    assert_eq!(settled, Settled::Moved(Transition::Opened));
+    // For a whole period again, and with nothing of the success that came before.
+    assert!(circuit.admits_at(&rule, now) >= now.after(rule.open_for()));
+    let now = circuit.admits_at(&rule, now);
+    let (circuit, _) = admitted(circuit, &rule, now);
+    assert_eq!(circuit.phase(), Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+}
+
+#[test]
+fn as_many_successes_as_probes_close_it_with_an_empty_history() {
+    for probes in [1, 2, 3, 63] {
+        let rule = MINUTE.probes(probes);
+        let mut circuit = open(&rule, NOON);
+        let now = admits_at(&rule, NOON);
+        for made in 1..=probes {
+            let (probing, ticket) = admitted(circuit, &rule, now);
+            let (next, settled) = probing.settle(&rule, now, ticket, Success);
+            assert_eq!(settled == Settled::Moved(Transition::Closed), made == probes);
+            circuit = next;
+        }
+        assert_eq!(circuit.phase(), Phase::Closed { history: 0 });
+    }
+}
+
+#[test]
+fn a_replaced_probe_leaves_what_succeeded_before_it() {
+    let rule = MINUTE.probes(2);
+    let (circuit, first) = probe(&rule, NOON);
+    let now = admits_at(&rule, NOON);
+    let circuit = circuit.settle(&rule, now, first, Success).0;
+    let (circuit, _lost) = admitted(circuit, &rule, now);
+    let now = circuit.admits_at(&rule, now);
+    let (circuit, next) = admitted(circuit, &rule, now);
+    assert!(circuit.settle(&rule, now, next, Success).0.is_closed());
+}
+
+#[test]
+fn a_rule_of_fewer_probes_that_comes_meanwhile_still_closes_it() {
+    let (many, few) = (MINUTE.probes(9), MINUTE.probes(2));
+    let mut circuit = open(&many, NOON);
+    let now = admits_at(&many, NOON);
+    for _ in 0..7 {
+        let (probing, ticket) = admitted(circuit, &many, now);
+        circuit = probing.settle(&many, now, ticket, Success).0;
+    }
+    let (probing, ticket) = admitted(circuit, &few, now);
+    assert!(probing.settle(&few, now, ticket, Success).0.is_closed());
+}
+
+#[test]
+fn a_lease_outlasts_a_step_back_by_the_step_at_most() {
+    let (circuit, _lost) = probe(&MINUTE, NOON);
+    let began = admits_at(&MINUTE, NOON);
+    for step in [Duration::from_secs(1), Duration::from_secs(63), STEP * 2, HOUR, HOUR * 11] {
+        let now = before(began, step);
+        let waits = circuit.admits_at(&MINUTE, now).since(now);
+        assert!(waits <= MINUTE.lease_for() + UNIT + step.min(STEP), "{step:?}");
+        assert!(circuit.would_admit(&MINUTE, now.after(waits)), "{step:?}");
+    }
+}
+
+// --- Words that no history made ------------------------------------------------------------------
+
+#[test]
+fn a_refused_caller_begins_the_lease_that_nobody_wrote() {
+    let (probing, _lost) = probe(&MINUTE, NOON);
+    let (hot, _) = probing.to_bits();
+    // The cold words of the circuit as it was while closed, and while open.
+    for (_, cold) in [Circuit::CLOSED.to_bits(), open(&MINUTE, NOON).to_bits()] {
+        let now = admits_at(&MINUTE, NOON).after(HOUR);
+        let lagging = Circuit::from_bits(hot, cold);
+        assert_eq!(lagging.level(), cold >> 20 & 0xf);
+        let (begun, admission) = lagging.admit(&MINUTE, now);
+        assert_eq!(admission, Admission::Refused);
+        assert_eq!(begun.phase(), probing.phase());
+        assert_eq!(begun.admit(&MINUTE, now), (begun, Admission::Refused));
+        let ends = begun.admits_at(&MINUTE, now);
+        assert!(ends >= now.after(MINUTE.lease_for()));
+        assert!(ends < now.after(MINUTE.lease_for()).after(UNIT));
+        assert!(begun.would_admit(&MINUTE, ends));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(4096))]
+
+    #[test]
+    fn any_words_have_a_way_out(
+        hot: u32,
+        cold: u32,
+        same_epoch: bool,
+        now in 0..u64::MAX / 2,
+        rule in any_rule(),
+    ) {
+        const EPOCH: u32 = 0x3f00_0000;
+        let cold = if same_epoch { cold & !EPOCH | hot & EPOCH } else { cold };
+        let circuit = Circuit::from_bits(hot, cold);
+        let mut now = Instant::from_micros(now);
+        let configured = rule.open_for().max(rule.lease_for());
+        prop_assert!(circuit.remaining(&rule, now) <= configured);
+        // Whoever asks again when told to is admitted, and as many successes as the rule asks for
+        // close it.
+        let mut circuit = circuit;
+        for _ in 0..rule.probe_count() {
+            let (mut next, mut admission) = circuit.admit(&rule, now);
+            if admission == Admission::Refused {
+                let at = next.admits_at(&rule, now);
+                prop_assert!(at.since(now) <= configured + STEP + UNIT);
+                now = at;
+                (next, admission) = next.admit(&rule, now);
+            }
+            let Admission::Admitted(ticket, _) = admission else {
+                return Err(TestCaseError::fail(format!("refused: {next:?}")));
+            };
+            circuit = next.settle(&rule, now, ticket, Success).0;
+        }
+        prop_assert!(circuit.is_closed(), "{circuit:?}");
+    }
+
+    #[test]
+    fn any_words_at_any_time_answer_without_panic_and_refusals_say_until_when(
+        words in any::<(u32, u32)>(),
+        other in any::<(u32, u32)>(),
+        now in prop_oneof![any::<u64>(), u64::MAX - 200_000..=u64::MAX],
+        before: u64,
+        failed: bool,
+        rule in any_rule(),
+    ) {
+        let circuit = Circuit::from_bits(words.0, words.1);
+        let (now, before) = (Instant::from_micros(now), Instant::from_micros(before));
+        let admits = circuit.would_admit(&rule, now);
+        prop_assert_eq!(admits, circuit.remaining(&rule, now).is_zero());
+        prop_assert_eq!(admits, circuit.admits_at(&rule, now) <= now || now == Instant::MAX);
+        prop_assert!(circuit.level() <= 15);
+        if let Admission::Admitted(ticket, _) =
+            Circuit::from_bits(other.0, other.1).admit(&rule, before).1
+        {
+            let outcome = if failed { Failure } else { Success };
+            let (next, settled) = circuit.settle(&rule, now, ticket, outcome);
+            prop_assert!(settled != Settled::Late || next == circuit);
+            let (hot, cold) = circuit.release(ticket).to_bits();
+            prop_assert_eq!(cold, words.1);
+            prop_assert!(hot == words.0 || kind(circuit) == 2);
+        }
+    }
+}
+
+// --- The walk ------------------------------------------------------------------------------------
+
+/// All that up to nine steps can reach with one probe at a time.
+#[test]
+fn all_that_nine_steps_reach_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT);
+    let moves = [1_i64, 1 << 14, 1 << 17];
+    assert!(walk(&rule, &moves, &[0, -1], 9) > 50_000);
+}
+
+/// The same for two probes and a window.
+#[test]
+fn all_that_twelve_steps_reach_with_two_probes_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(2).of_last(3), TICK * 4).probes(2).lease(UNIT);
+    assert!(walk(&rule, &[5 << 14, 1 << 17], &[0], 12) > 50_000);
+}
+
+/// The same on a clock that steps back by a second, 64 s, and an hour, and forward by an hour.
+#[test]
+fn all_that_eight_steps_reach_on_a_broken_clock_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT);
+    let moves = [5 << 14, -1_000_000, -64_000_000, -3_600_000_000, 3_600_000_000];
+    assert!(walk(&rule, &moves, &[0], 8) > 50_000);
+}
+
+/// A circuit, what is under way, and what an observer with a perfect memory knows.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Node {
+    circuit: Circuit,
+    flights: Vec<Flight>,
+    /// What the clock says. Moves of more than a second are steps: no time passes.
+    reading: u64,
+    real: u64,
+    epoch: u32,
+    opened: Mark,
+    probed: Mark,
+    /// Probes that reported after their lease: their slots are not given back in this epoch.
+    overdue: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Flight {
+    epoch: u32,
+    admitted: u64,
+    ticket: Ticket,
+}
+
+/// When something happened, and how far the clock stepped back and forth since.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Mark {
+    real: u64,
+    back: u64,
+    stepped: bool,
+}
+
+/// Visits every node that `depth` steps reach, checks each step, and says how many there are.
+fn walk(rule: &Rule, moves: &[i64], skews: &[i64], depth: u32) -> usize {
+    let mut level = HashSet::from([Node::start()]);
+    let mut seen = level.clone();
+    for _ in 0..depth {
+        let mut next = HashSet::new();
+        for node in &level {
+            node.has_a_way_out(rule);
+            node.steps(rule, moves, skews, |reached| {
+                if seen.insert(reached.clone()) {
+                    next.insert(reached);
+                }
+            });
+        }
+        level = next;
+    }
+    println!("{} nodes", seen.len());
+    seen.len()
+}
+
+impl Node {
+    fn start() -> Self {
+        let reading = NOON.as_micros();
+        Self {
+            circuit: Circuit::CLOSED,
+            flights: Vec::new(),
+            reading,
+            real: 0,
+            epoch: 0,
+            opened: Mark::default(),
+            probed: Mark::default(),
+            overdue: 0,
+        }
+    }
+
+    fn steps(&self, rule: &Rule, moves: &[i64], skews: &[i64], mut reach: impl FnMut(Self)) {
+        for &by in moves {
+            reach(self.moved(by));
+        }
+        // Other threads' readings, a little older.
+        for skew in skews {
+            let now = self.reading.saturating_add_signed(*skew);
+            if self.flights.len() < 3 {
+                reach(self.admit(rule, now));
+            }
+            for flight in 0..self.flights.len() {
+                reach(self.settle(rule, now, flight, Success));
+                reach(self.settle(rule, now, flight, Failure));
+            }
+        }
+        for flight in 0..self.flights.len() {
+            reach(self.release(flight));
+        }
+    }
+
+    fn moved(&self, by: i64) -> Self {
+        let mut next = self.clone();
+        next.reading = self.reading.saturating_add_signed(by);
+        if by.unsigned_abs() < 1_000_000 {
+            next.real += by.unsigned_abs();
+        } else {
+            for mark in [&mut next.opened, &mut next.probed] {
+                mark.back += by.min(0).unsigned_abs();
+                mark.stepped = true;
+            }
+        }
+        next
+    }
+
+    fn admit(&self, rule: &Rule, now: u64) -> Self {
+        let (circuit, admission) = self.circuit.admit(rule, Instant::from_micros(now));
+        let instant = Instant::from_micros(now);
+        let admits = matches!(admission, Admission::Admitted(..));
+        assert_eq!(admits, self.circuit.would_admit(rule, instant));
+        assert_eq!(admits, self.circuit.remaining(rule, instant).is_zero());
+        let skew = self.reading - now;
+        match (self.circuit.phase(), admission) {
+            (Phase::Closed { .. }, Admission::Admitted(_, None)) => {
+                assert_eq!(circuit, self.circuit)
+            }
+            (Phase::Open { .. }, Admission::Refused) => {
+                let open = self.real - self.opened.real;
+                let longest = micros(rule.open_for() + TICK) + self.opened.back + skew;
+                assert!(open < longest, "open for {open} µs: {:?}", self.circuit);
+                assert!(self.circuit.remaining(rule, instant) <= rule.open_for());
+            }
+            (Phase::Open { .. }, Admission::Admitted(_, Some(Transition::HalfOpened))) => {
+                let open = self.real - self.opened.real;
+                assert!(
+                    self.opened.stepped || open >= micros(rule.open_for()),
+                    "open for {open} µs only: {:?}",
+                    self.circuit
+                );
+            }
+            (Phase::HalfOpen { .. }, Admission::Refused) => {
+                let silent = self.real - self.probed.real;
+                let longest = micros(rule.lease_for() + UNIT) + self.probed.back + skew;
+                assert!(silent < longest, "no probe for {silent} µs: {:?}", self.circuit);
+                assert!(self.circuit.remaining(rule, instant) <= rule.lease_for());
+            }
+            (Phase::HalfOpen { .. }, Admission::Admitted(_, None)) => {}
+            (_, admission) => panic!("{admission:?} by {:?}", self.circuit),
+        }
+        if !admits {
+            assert_eq!(circuit, self.circuit, "a refusal moved it");
+        }
+        let mut next = self.then(circuit);
+        if let Admission::Admitted(ticket, _) = admission {
+            let flight = Flight { epoch: next.epoch, admitted: now, ticket };
+            next.flights.push(flight);
+            next.flights.sort_unstable_by_key(|flight| (flight.epoch, flight.admitted));
+            next.probed = Mark { real: next.real, ..Mark::default() };
+        }
+        next.counts_its_probes(rule);
+        next
+    }
+
+    fn settle(&self, rule: &Rule, now: u64, flight: usize, outcome: Outcome) -> Self {
+        let Flight { epoch, admitted, ticket } = self.flights[flight];
+        let instant = Instant::from_micros(now);
+        let (circuit, settled) = self.circuit.settle(rule, instant, ticket, outcome);
+        let mut next = self.then(circuit);
+        next.flights.remove(flight);
+        if epoch != self.epoch {
+            assert_eq!((circuit, settled), (self.circuit, Settled::Late), "a late ticket");
+        }
+        match (self.circuit.phase(), circuit.phase(), settled) {
+            (Phase::Closed { .. }, Phase::Closed { .. }, Settled::Counted)
+            | (Phase::HalfOpen { .. }, Phase::HalfOpen { .. }, Settled::Counted) => {}
+            (
+                Phase::Closed { .. } | Phase::HalfOpen { .. },
+                Phase::Open { .. },
+                Settled::Moved(Transition::Opened),
+            ) => {
+                assert_eq!(outcome, Failure);
+                let stepped = now != self.reading;
+                next.opened = Mark { real: next.real, back: 0, stepped };
+            }
+            (
+                Phase::HalfOpen { succeeded, .. },
+                Phase::Closed { history: 0 },
+                Settled::Moved(Transition::Closed),
+            ) => {
+                assert_eq!((outcome, succeeded + 1), (Success, rule.probe_count()));
+            }
+            (_, _, Settled::Late) => {
+                assert_eq!(circuit, self.circuit);
+                if epoch == self.epoch {
+                    let age = now.saturating_sub(admitted);
+                    assert!(age > micros(rule.lease_for()), "late after {age} µs");
+                    next.overdue += 1;
+                }
+            }
+            moved => panic!("{moved:?}"),
+        }
+        next.counts_its_probes(rule);
+        next
+    }
+
+    fn release(&self, flight: usize) -> Self {
+        let Flight { epoch, ticket, .. } = self.flights[flight];
+        let circuit = self.circuit.release(ticket);
+        if epoch != self.epoch || self.circuit.is_closed() {
+            assert_eq!(circuit, self.circuit, "a late or neutral ticket");
+        }
+        let mut next = self.then(circuit);
+        assert_eq!(next.epoch, self.epoch);
+        next.flights.remove(flight);
+        next
+    }
+
+    /// The same with a moved circuit. Each change of phase is a change of epoch.
+    fn then(&self, circuit: Circuit) -> Self {
+        let epoch = |circuit: Circuit| circuit.to_bits().0 >> 24 & 0x3f;
+        let moved = epoch(circuit) != epoch(self.circuit);
+        assert!(moved || kind(circuit) == kind(self.circuit));
+        let mut next = Self { circuit, ..self.clone() };
+        if moved {
+            next.epoch += 1;
+            next.overdue = 0;
+        }
+        next
+    }
+
+    fn counts_its_probes(&self, rule: &Rule) {
+        if let Phase::HalfOpen { in_flight, succeeded } = self.circuit.phase() {
+            assert!(in_flight + succeeded <= rule.probe_count(), "{:?}", self.circuit);
+            let flights = self.flights.iter().filter(|flight| flight.epoch == self.epoch).count();
+            assert_eq!(in_flight, flights as u32 + self.overdue, "{:?}", self.circuit);
+        }
+    }
+
+    fn has_a_way_out(&self, rule: &Rule) {
+        let now = Instant::from_micros(self.reading);
+        let at = self.circuit.admits_at(rule, now);
+        assert!(self.circuit.would_admit(rule, at), "{:?}", self.circuit);
+        assert!(at == now || !self.circuit.would_admit(rule, before(at, Duration::from_micros(1))));
+        let longest = rule.open_for().max(rule.lease_for()) + UNIT + STEP;
+        assert!(at.since(now) <= longest, "{:?}", self.circuit);
+    }
+}
+
+// --- Helpers -------------------------------------------------------------------------------------
+
+/// A breaker as one would write it without thinking about words: time in whole ticks.
+enum Naive {
+    Closed(Vec<Option<Outcome>>),
+    Open { until: u64 },
+    HalfOpen { succeeded: u32 },
+}
+
+impl Naive {
+    const fn admits(&self, now: u64) -> bool {
+        match self {
+            Self::Open { until } => now >= *until,
+            _ => true,
+        }
+    }
+
+    const fn state(&self, now: u64) -> State {
+        match self {
+            Self::Closed(_) => State::Closed,
+            Self::Open { .. } if !self.admits(now) => State::Open,
+            _ => State::HalfOpen,
+        }
+    }
+
+    fn attempt(&mut self, rule: &Rule, now: u64, outcome: Option<Outcome>) {
+        if !self.admits(now) {
+            return;
+        }
+        if let Self::Open { .. } = self {
+            *self = Self::HalfOpen { succeeded: 0 };
+        }
+        let open = Self::Open { until: now + 4 };
+        match (&mut *self, outcome) {
+            (_, None) => {}
+            (Self::Closed(outcomes), outcome) => {
+                outcomes.push(outcome);
+                let last = outcomes.iter().rev().take(rule.trip().window() as usize);
+                let failures = last.filter(|outcome| **outcome == Some(Failure)).count();
+                if failures >= rule.trip().failures() as usize {
+                    *self = open;
+                }
+            }
+            (Self::HalfOpen { .. }, Some(Failure)) => *self = open,
+            (Self::HalfOpen { succeeded }, Some(Success)) => {
+                *succeeded += 1;
+                if *succeeded == rule.probe_count() {
+                    *self = Self::Closed(Vec::new());
+                }
+            }
+            (Self::Open { .. }, _) => unreachable!("it admitted"),
+        }
+    }
+}
+
+/// Nothing is written into the tree: a failing input is shown, and made into a test by hand.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let length = || prop_oneof![50_000..200_000_u64, 50_000..=86_400_000_000_u64];
+    (1..=23_u32, 0..23_u32, length(), length(), 1..=63_u32).prop_map(
+        |(failures, more, open_for, lease, probes)| {
+            let trip = Trip::after(failures).of_last((failures + more).min(23));
+            Rule::new(trip, Duration::from_micros(open_for))
+                .lease(Duration::from_micros(lease))
+                .probes(probes)
+        },
+    )
+}
+
+fn admitted(circuit: Circuit, rule: &Rule, now: Instant) -> (Circuit, Ticket) {
+    match circuit.admit(rule, now) {
+        (circuit, Admission::Admitted(ticket, _)) => (circuit, ticket),
+        (circuit, Admission::Refused) => panic!("refused: {circuit:?}"),
+    }
+}
+
+/// One attempt after the other, all at noon.
+fn attempts(circuit: Circuit, rule: &Rule, outcomes: &[Outcome]) -> Circuit {
+    outcomes.iter().fold(circuit, |circuit, outcome| {
+        let (circuit, ticket) = admitted(circuit, rule, NOON);
+        circuit.settle(rule, NOON, ticket, *outcome).0
+    })
+}
+
+/// A circuit that opened at `now`.
+fn open(rule: &Rule, now: Instant) -> Circuit {
+    let mut circuit = Circuit::CLOSED;
+    while circuit.is_closed() {
+        let (next, ticket) = admitted(circuit, rule, now);
+        circuit = next.settle(rule, now, ticket, Failure).0;
+    }
+    circuit
+}
+
+/// When a circuit that opened at `opened` admits again.
+fn admits_at(rule: &Rule, opened: Instant) -> Instant {
+    open(rule, opened).admits_at(rule, opened)
+}
+
+/// A circuit that opened at `opened` and made its first probe as soon as it could.
+fn probe(rule: &Rule, opened: Instant) -> (Circuit, Ticket) {
+    admitted(open(rule, opened), rule, admits_at(rule, opened))
+}
+
+const fn before(now: Instant, by: Duration) -> Instant {
+    Instant::from_micros(now.as_micros() - micros(by))
+}
+
+const fn micros(length: Duration) -> u64 {
+    length.as_micros() as u64
+}
+
+const fn kind(circuit: Circuit) -> u32 {
+    match circuit.phase() {
+        Phase::Closed { .. } => 0,
+        Phase::Open { .. } => 1,
+        Phase::HalfOpen { .. } => 2,
+    }
+}
