@@ -74,6 +74,44 @@ fn b06_a_straggler_settled_while_open_is_late() {
 }
 
 #[test]
+fn b06_a_straggler_of_an_earlier_closed_phase_is_late() {
+    let breaker = Breaker::with_rule(ONCE);
+    let [one, two, three] = [(); 3].map(|()| breaker.try_acquire(NOON).unwrap());
+    assert_eq!(one.settle(NOON, Failure), Settled::Moved(Transition::Opened));
+    let now = breaker.try_acquire(NOON).unwrap_err().admits_at;
+    let probe = breaker.try_acquire(now).unwrap();
+    assert_eq!(probe.settle(now, Success), Settled::Moved(Transition::Closed));
+    assert_eq!(two.settle(now, Success), Settled::Late);
+    assert_eq!(three.settle(now, Failure), Settled::Late);
+    assert_eq!(breaker.state(now), State::Closed);
+}
+
+#[test]
+fn an_outcome_is_late_after_sixteen_open_periods() {
+    let breaker = Breaker::with_rule(ONCE);
+    let later = |minutes| NOON.after(MINUTE * minutes);
+    for outcome in [Success, Failure] {
+        let permit = breaker.try_acquire(NOON).unwrap();
+        assert_eq!(permit.settle(later(17), outcome), Settled::Late);
+    }
+    // Up to then it counts, and a call of fifteen minutes whatever the rule.
+    assert_eq!(breaker.try_acquire(NOON).unwrap().settle(later(16), Success), Settled::Counted);
+    let quick = Breaker::new(Trip::after(1), Duration::from_millis(50));
+    assert_eq!(quick.try_acquire(NOON).unwrap().settle(later(15), Success), Settled::Counted);
+    assert_eq!(quick.try_acquire(NOON).unwrap().settle(later(16), Success), Settled::Late);
+}
+
+#[test]
+fn a_success_breaks_a_run_of_failures() {
+    let breaker = Breaker::new(Trip::after(3), MINUTE);
+    let settle = |outcome| breaker.try_acquire(NOON).unwrap().settle(NOON, outcome);
+    for outcome in [Failure, Failure, Success, Failure, Failure] {
+        assert_eq!(settle(outcome), Settled::Counted);
+    }
+    assert_eq!(settle(Failure), Settled::Moved(Transition::Opened));
+}
+
+#[test]
 fn b08_permission_is_taken_once_for_one_attempt() {
     let (breaker, now) = half_open(ONCE.probes(2));
     let clock = ManualClock::new();
@@ -211,16 +249,11 @@ fn b07_eight_threads_never_have_more_probes_in_flight_than_configured() {
         let (breaker, now) = half_open(ONCE.probes(probes).lease(MINUTE * 60));
         let in_flight = AtomicU32::new(0);
         together(|_| {
-            let mut made = 0;
-            while made < 2000 {
-                let Ok(probe) = breaker.try_acquire(now) else {
-                    thread::yield_now();
-                    continue;
-                };
+            for made in 0..2000 {
+                let probe = patiently(|| breaker.try_acquire(now).ok());
                 // Counted after it is taken and before it is given back: never more than there are.
                 let others = in_flight.fetch_add(1, Relaxed);
                 assert!(others < probes, "{others} others of {probes}");
-                made += 1;
                 if made % 16 == 0 {
                     thread::yield_now();
                 }
@@ -239,21 +272,20 @@ fn b07_a_single_probe_stays_single_through_failures_and_releases() {
     let clock = ManualClock::new();
     clock.set(now);
     let (in_flight, done) = (AtomicU32::new(0), AtomicU32::new(0));
-    together(|thread| {
-        let mut made = 0;
+    together(|number| {
         // One of them moves the clock; the others read it, some of them late.
-        while if thread == 0 { done.load(Relaxed) < THREADS - 1 } else { made < 100 } {
-            if thread == 0 {
+        if number == 0 {
+            return patiently(|| {
                 clock.advance(Duration::from_millis(10));
-                thread::yield_now();
-            }
-            let now = clock.now();
-            let Ok(probe) = breaker.try_acquire(now) else {
-                thread::yield_now();
-                continue;
-            };
+                (done.load(Relaxed) == THREADS - 1).then_some(())
+            });
+        }
+        for made in 0..100 {
+            let (probe, now) = patiently(|| {
+                let now = clock.now();
+                Some((breaker.try_acquire(now).ok()?, now))
+            });
             assert_eq!(in_flight.fetch_add(1, Relaxed), 0);
-            made += 1;
             if made % 16 == 0 {
                 thread::yield_now();
             }
@@ -372,4 +404,15 @@ fn together(work: impl Fn(u32) + Sync) {
             });
         }
     });
+}
+
+/// What `ask` answers at last. Other threads go on meanwhile.
+fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..5_000_000 {
+        match ask() {
+            Some(answer) => return answer,
+            None => thread::yield_now(),
+        }
+    }
+    panic!("no answer after five million questions")
 }

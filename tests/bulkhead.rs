@@ -95,16 +95,11 @@ fn eight_threads_never_hold_more_slots_than_there_are() {
     thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let mut taken = 0;
-                while taken < 5000 {
-                    let Ok(slot) = bulkhead.try_acquire() else {
-                        thread::yield_now();
-                        continue;
-                    };
+                for taken in 0..5000 {
+                    let slot = patiently(|| bulkhead.try_acquire().ok());
                     // Counted after it is taken and before it is given back.
                     let others = held.fetch_add(1, Relaxed);
                     assert!(others < SLOTS, "{others} others");
-                    taken += 1;
                     if taken % 16 == 0 {
                         thread::yield_now();
                     }
@@ -115,4 +110,15 @@ fn eight_threads_never_hold_more_slots_than_there_are() {
         }
     });
     assert_eq!(bulkhead.taken(), 0);
+}
+
+/// What `ask` answers at last. Other threads go on meanwhile.
+fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..5_000_000 {
+        match ask() {
+            Some(answer) => return answer,
+            None => thread::yield_now(),
+        }
+    }
+    panic!("no answer after five million questions")
 }

@@ -518,6 +518,7 @@ fn a_rule_of_fewer_probes_that_comes_meanwhile_still_closes_it() {
         circuit = probing.settle(&many, now, ticket, Success).0;
     }
     let (probing, ticket) = admitted(circuit, &few, now);
+    assert_eq!(probing.phase(), Phase::HalfOpen { in_flight: 1, succeeded: 1 });
     assert!(probing.settle(&few, now, ticket, Success).0.is_closed());
 }
 
@@ -965,11 +966,11 @@ fn attempts(circuit: Circuit, rule: &Rule, outcomes: &[Outcome]) -> Circuit {
 
 /// A circuit that opened at `now`.
 fn open(rule: &Rule, now: Instant) -> Circuit {
-    let mut circuit = Circuit::CLOSED;
-    while circuit.is_closed() {
-        let (next, ticket) = admitted(circuit, rule, now);
-        circuit = next.settle(rule, now, ticket, Failure).0;
-    }
+    let circuit = (0..rule.trip().failures()).fold(Circuit::CLOSED, |circuit, _| {
+        let (circuit, ticket) = admitted(circuit, rule, now);
+        circuit.settle(rule, now, ticket, Failure).0
+    });
+    assert!(!circuit.is_closed());
     circuit
 }
 

@@ -425,7 +425,7 @@ fn an_operation_that_is_ready_as_its_time_ends_is_not_cut() {
 #[test]
 fn the_first_of_two_attempts_to_succeed_answers_and_the_other_is_cancelled() {
     let (breaker, bulkhead, metrics) =
-        (Breaker::new(Trip::after(2), secs(60)), Bulkhead::new(2), Metrics::<1>::new());
+        (Breaker::new(Trip::after(2), secs(60)), Bulkhead::new(3), Metrics::<1>::new());
     let policy = Policy::new().attempts(3).breaker(&breaker).bulkhead(&bulkhead).metrics(&metrics);
     let mut run = policy.start::<Fault>(at(0), 0);
     let first = granted(run.attempt(at(0)).next);

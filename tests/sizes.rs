@@ -1,6 +1,6 @@
 //! What things take, as DESIGN.md says it.
 
-use std::future::{Ready, ready};
+use core::future::{Ready, ready};
 
 use steadfast::policy::{Attempt, ByError, Run};
 use steadfast::state::{COARSE, COUNT_ONLY, FINE, SharedCircuit, Ticket};

@@ -44,7 +44,18 @@ pub struct SharedCircuit {
 /// Leave to make one attempt. Dropped, it is given back and says nothing.
 ///
 /// `B` is a reference to the breaker, or any handle of it: a permit by an `Arc<Breaker>` or a
-/// `&'static Breaker` can live in a value that is `'static`.
+/// `&'static Breaker` can live in a value that is `'static`. It settles once (B22):
+///
+/// ```compile_fail,E0382
+/// # use core::time::Duration;
+/// # use steadfast::{Breaker, Instant, Trip, state::Outcome};
+/// # let breaker = Breaker::new(Trip::after(1), Duration::from_secs(1));
+/// # let now = Instant::ORIGIN;
+/// let permit = breaker.try_acquire(now)?;
+/// permit.settle(now, Outcome::Failure);
+/// permit.settle(now, Outcome::Failure); // moved already
+/// # Ok::<(), steadfast::state::BreakerOpen>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropped, it says nothing of the attempt: settle it"]
 pub struct Permit<B: Borrow<Breaker>> {
