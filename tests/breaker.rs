@@ -408,11 +408,11 @@ fn together(work: impl Fn(u32) + Sync) {
 
 /// What `ask` answers at last. Other threads go on meanwhile.
 fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..5_000_000 {
+    for _ in 0..1_000_000 {
         match ask() {
             Some(answer) => return answer,
             None => thread::yield_now(),
         }
     }
-    panic!("no answer after five million questions")
+    panic!("no answer after a million questions")
 }

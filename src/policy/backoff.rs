@@ -37,7 +37,8 @@ pub enum Jitter {
     Full,
     /// `d/2 + U[0, d/2]`
     Equal,
-    /// `min(max, U[min, 3 · previous wait])`, whatever the growth.
+    /// `min(max, U[min, 3 · previous wait])`, whatever the growth. It grows from `min`, which must
+    /// not be zero for that.
     Decorrelated,
 }
 

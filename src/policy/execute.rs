@@ -175,6 +175,9 @@ impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
     /// Leaves the call's end to whoever takes the run: a fallback follows.
     pub(super) const fn keep_open(&mut self) {
         self.keep_open = true;
+        if let Some(run) = &mut self.run {
+            run.keep_open();
+        }
     }
 
     /// The run, when it is over.

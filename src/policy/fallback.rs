@@ -140,6 +140,7 @@ where
                 if let Some(run) = this.execute.run() {
                     run.end(if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp });
                 }
+                this.answering.set(None);
                 return Poll::Ready(answer);
             }
             match (ready!(this.execute.as_mut().poll(context)), this.fallback.take()) {

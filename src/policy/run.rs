@@ -50,9 +50,9 @@ pub struct Run<'p, E, C> {
 }
 
 /// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
-/// nothing of the other side.
+/// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`].
 #[derive(Debug)]
-#[must_use = "settle it, or drop it to cancel"]
+#[must_use = "settle it, or cancel it"]
 pub struct Attempt<'p> {
     // In this order they are given back.
     permit: Option<Permit<&'p Breaker>>,
@@ -134,18 +134,21 @@ impl<'s, C> Policy<'s, C> {
 }
 
 impl<'p, E, C> Run<'p, E, C> {
-    /// Asks for leave to make the next attempt.
+    /// Asks for leave to make the next attempt. There is none once the execution is over.
     ///
     /// With one under way it asks for a second one, which the retry budget pays and which only a
     /// closed breaker admits; there is never a third.
     pub fn attempt(&mut self, now: Instant) -> Step<Leave<'p, E>> {
+        if self.call.ended {
+            return Step { next: Leave::NotNow, events: Events::NONE };
+        }
         if self.under_way > 0 {
             return self.second(now);
         }
         match self.admit(now) {
             Ok(attempt) => self.granted(attempt),
             Err(refusal) => {
-                self.tally(refusal.tally());
+                self.count_refusal(&refusal);
                 self.no_attempt();
                 let event = refusal.event(now);
                 let error = self.give_up(refusal.reason, refusal.until);
@@ -168,7 +171,7 @@ impl<'p, E, C> Run<'p, E, C> {
     {
         self.under_way = self.under_way.saturating_sub(1);
         attempt.settled = true;
-        let (verdict, neutral) = match result {
+        let (verdict, cut) = match result {
             Some(Ok(answer)) => {
                 let moved = self.succeed(attempt, now);
                 let events = Events::new(moved.map(Event::moved), None);
@@ -178,33 +181,34 @@ impl<'p, E, C> Run<'p, E, C> {
                 self.tally(Tally::AttemptFailed);
                 let verdict = self.policy.classifier.classify(&error);
                 self.last = Some(error);
-                (verdict, !verdict.class.fails())
+                // An operation that keeps to the time it is told cuts itself.
+                let timed_out = matches!(verdict.class, Class::Timeout) && now >= attempt.ends;
+                (verdict, attempt.cut && timed_out)
             }
             None => {
                 self.tally(Tally::AttemptTimedOut);
-                // Cut by the deadline, it might have been about to answer: nobody is asked.
-                let verdict = match attempt.cut {
-                    true => Verdict::of(Class::Timeout),
-                    false => self.policy.classifier.timed_out(),
-                };
-                (verdict, attempt.cut || !verdict.class.fails())
+                match attempt.cut {
+                    true => (Verdict::of(Class::Timeout), true),
+                    false => (self.policy.classifier.timed_out(), false),
+                }
             }
         };
         self.class = Some(verdict.class);
         if let Some(meter) = self.call.meter {
             meter.failed(now);
         }
-        let moved = match neutral {
-            true => None,
-            false => self.report(&mut attempt, now, Outcome::Failure),
+        // Cut by the deadline, it might have been about to answer: it says nothing.
+        let moved = match !cut && verdict.class.fails() {
+            true => self.report(&mut attempt, now, Outcome::Failure),
+            false => None,
         };
         // Whatever it held goes back before anything is decided on.
         drop(attempt);
         let moved = moved.map(Event::moved);
-        if self.under_way > 0 {
+        if self.under_way > 0 || self.call.ended {
             return Step { next: Next::Pending, events: Events::new(moved, None) };
         }
-        match self.again(now, verdict, random) {
+        match self.again(now, verdict, cut, random) {
             Ok((at, wait)) => {
                 let event = Event::Retry { attempt: self.made, wait, class: verdict.class };
                 Step { next: Next::Retry(at), events: Events::new(moved, Some(event)) }
@@ -213,7 +217,7 @@ impl<'p, E, C> Run<'p, E, C> {
                 let told = match refusal.reason {
                     Reason::Class | Reason::Attempts => None,
                     _ => {
-                        self.tally(refusal.tally());
+                        self.count_refusal(&refusal);
                         Some(refusal.event(now))
                     }
                 };
@@ -266,7 +270,7 @@ impl<'p, E, C> Run<'p, E, C> {
         match self.admit(now) {
             Ok(attempt) => self.granted(attempt),
             Err(refusal) => {
-                self.tally(refusal.tally());
+                self.count_refusal(&refusal);
                 let events = Events::new(Some(refusal.event(now)), None);
                 Step { next: Leave::NotNow, events }
             }
@@ -288,7 +292,7 @@ impl<'p, E, C> Run<'p, E, C> {
     /// The stages that an attempt passes, in their order.
     fn admit(&self, now: Instant) -> Result<Attempt<'p>, Refusal> {
         let (policy, ends) = (self.policy, self.ends());
-        if now >= ends {
+        if over(now, ends) {
             return Err(Refusal::by(Stage::Time, Reason::Deadline));
         }
         if self.made >= self.attempts {
@@ -369,11 +373,15 @@ impl<'p, E, C> Run<'p, E, C> {
         &mut self,
         now: Instant,
         verdict: Verdict,
+        cut: bool,
         random: impl FnOnce() -> u32,
     ) -> Result<(Instant, Duration), Refusal> {
         let policy = self.policy;
         let asked_until = verdict.not_before.map(|wait| now.after(wait));
         let no = |reason| Refusal { until: asked_until, ..Refusal::by(Stage::Retry, reason) };
+        if cut {
+            return Err(no(Reason::Deadline));
+        }
         // Each retryable failure takes its token, whether or not a retry follows.
         let paid = matches!(verdict.retry, Retry::Never)
             || policy.budget.is_none_or(|budget| budget.withdraw(now));
@@ -388,7 +396,7 @@ impl<'p, E, C> Run<'p, E, C> {
         if !paid {
             return Err(no(Reason::Budget));
         }
-        if now >= self.ends() {
+        if over(now, self.ends()) {
             return Err(no(Reason::Deadline));
         }
         let (failed, previous) = (self.made, self.previous_wait);
@@ -400,7 +408,7 @@ impl<'p, E, C> Run<'p, E, C> {
         if at > self.window_ends() {
             return Err(no(Reason::Window));
         }
-        if at >= self.ends() {
+        if over(at, self.ends()) {
             return Err(no(Reason::Deadline));
         }
         if verdict.not_before.is_some_and(|asked| asked > self.policy.limits.max_asked_wait) {
@@ -446,6 +454,12 @@ impl<'p, E, C> Run<'p, E, C> {
 
     const fn window_ends(&self) -> Instant {
         self.call.began.after(self.policy.limits.window)
+    }
+
+    fn count_refusal(&self, refusal: &Refusal) {
+        if let Some(what) = refusal.tally() {
+            self.tally(what);
+        }
     }
 
     fn tally(&self, what: Tally) {
@@ -533,6 +547,11 @@ impl<E, C> Drop for Run<'_, E, C> {
     }
 }
 
+/// Whether `at` is past what ends at `ends`, of which [`Instant::MAX`] never does.
+fn over(at: Instant, ends: Instant) -> bool {
+    at >= ends && ends != Instant::MAX
+}
+
 /// Why an attempt is not made.
 struct Refusal {
     stage: Stage,
@@ -550,16 +569,18 @@ impl Refusal {
         Event::Refused { stage: self.stage, reason: self.reason, wait }
     }
 
-    const fn tally(&self) -> Tally {
-        match self.reason {
+    /// What it counts as, unless the execution's own attempts are what is spent.
+    const fn tally(&self) -> Option<Tally> {
+        Some(match self.reason {
             Reason::BreakerOpen => Tally::BreakerOpen,
             Reason::Gated => Tally::Gated,
             Reason::BulkheadFull => Tally::BulkheadFull,
             Reason::Limited => Tally::Limited,
             Reason::Budget => Tally::Budget,
             Reason::Window => Tally::Window,
+            Reason::Deadline => Tally::Deadline,
             Reason::AskedWait => Tally::AskedWait,
-            Reason::Deadline | Reason::Class | Reason::Attempts => Tally::Deadline,
-        }
+            Reason::Class | Reason::Attempts => return None,
+        })
     }
 }

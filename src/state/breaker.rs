@@ -93,7 +93,13 @@ impl Breaker {
     /// A closed breaker that follows `rule`.
     #[must_use]
     pub const fn with_rule(rule: Rule) -> Self {
-        Self { rule, circuit: SharedCircuit::new() }
+        Self::resume(rule, Circuit::CLOSED)
+    }
+
+    /// A breaker that goes on from `circuit`: one that was saved, by [`Circuit::to_bits`].
+    #[must_use]
+    pub const fn resume(rule: Rule, circuit: Circuit) -> Self {
+        Self { rule, circuit: SharedCircuit::resume(circuit) }
     }
 
     /// Asks for leave to make an attempt.
@@ -111,7 +117,8 @@ impl Breaker {
         self.circuit.load().state(&self.rule, now)
     }
 
-    /// For how long it still refuses: from zero to the configured period.
+    /// For how long it still refuses: from zero to the configured period, or, while its probes are
+    /// under way, to their lease.
     #[must_use]
     pub fn remaining(&self, now: Instant) -> Duration {
         self.circuit.load().remaining(&self.rule, now)
@@ -129,7 +136,8 @@ impl Breaker {
         &self.rule
     }
 
-    /// Whether an attempt would be admitted at `at`: loads, and nothing else.
+    /// Whether an attempt would be admitted at `at`: loads, and nothing else, unless a lease is
+    /// missing.
     pub(crate) fn peek(&self, at: Instant) -> Result<(), BreakerOpen> {
         if Circuit::admits_by(self.circuit.words.hot(), at).is_some() {
             return Ok(());
@@ -137,7 +145,13 @@ impl Breaker {
         let circuit = self.circuit.load();
         match circuit.would_admit(&self.rule, at) {
             true => Ok(()),
-            false => Err(BreakerOpen { admits_at: circuit.admits_at(&self.rule, at) }),
+            false => {
+                // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
+                if circuit.leased(&self.rule, at) != circuit {
+                    self.circuit.update(|circuit| (circuit.leased(&self.rule, at), ()));
+                }
+                Err(BreakerOpen { admits_at: circuit.admits_at(&self.rule, at) })
+            }
         }
     }
 }
@@ -146,7 +160,13 @@ impl SharedCircuit {
     /// Closed, without a failure.
     #[must_use]
     pub const fn new() -> Self {
-        let (hot, cold) = Circuit::CLOSED.to_bits();
+        Self::resume(Circuit::CLOSED)
+    }
+
+    /// A circuit that goes on from `circuit`.
+    #[must_use]
+    pub const fn resume(circuit: Circuit) -> Self {
+        let (hot, cold) = circuit.to_bits();
         Self { words: WordPair::new(hot, cold) }
     }
 

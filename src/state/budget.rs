@@ -44,6 +44,7 @@ pub enum BudgetRuleError {
 impl BudgetRule {
     /// `tokens` (1 to 10 000); a success gives `per_success` thousandths of one (up to 10 000); one
     /// more comes each `refill` (up to 24 h, zero for never), up to a retry's worth above half.
+    /// A full budget of n tokens pays for (n − 1) / 2 retries in a row, so one of 1 or 2 for none.
     #[must_use]
     pub const fn new(tokens: u32, per_success: u32, refill: Duration) -> Self {
         match Self::try_new(tokens, per_success, refill) {
@@ -118,6 +119,10 @@ impl BudgetRule {
     pub const fn claim(&self, claimed: u32, now: Instant) -> (u32, u32) {
         let now = tick(now);
         let elapsed = now.wrapping_sub(claimed);
+        // A reading a little older than another caller's: no time has passed, and none comes back.
+        if elapsed > u32::MAX - STEP_TICKS {
+            return (claimed, 0);
+        }
         if self.refill_ticks == 0 || elapsed > u32::MAX / 2 {
             return (now, 0);
         }
@@ -195,3 +200,5 @@ const fn tick(now: Instant) -> u32 {
 
 const TOKEN: u32 = 1000;
 const TICK_SHIFT: u32 = 14;
+/// How far two readings of a clock may disagree: 64 s, as for the breaker.
+const STEP_TICKS: u32 = 64_000_000 >> TICK_SHIFT;

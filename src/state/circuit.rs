@@ -165,7 +165,7 @@ impl Trip {
 impl Rule {
     /// Opens by `trip`, stays open for `open_for` (50 ms to 24 h), closes when one probe succeeds.
     ///
-    /// A probe's lease is as long as the circuit stays open, and a minute at least.
+    /// A probe's [lease](Self::lease) is as long as the circuit stays open, and five minutes at least.
     #[must_use]
     pub const fn new(trip: Trip, open_for: Duration) -> Self {
         match Self::try_new(trip.failures(), trip.window(), open_for) {
@@ -189,7 +189,7 @@ impl Rule {
         let Some(open) = Span::try_new(open_for) else {
             return Err(RuleError::OpenFor);
         };
-        let lease = if open.0 > Span::MINUTE.0 { open } else { Span::MINUTE };
+        let lease = if open.0 > Span::FIVE_MINUTES.0 { open } else { Span::FIVE_MINUTES };
         let trip = Trip { failures: failures as u8, window: of_last as u8 };
         Ok(Self { trip, probes: 1, open_for: open, lease })
     }
@@ -263,8 +263,9 @@ impl Rule {
             }
         };
         let ticks = micros.div_ceil(1 << TICK_SHIFT);
-        // Half the ticks are ages, the other half are clocks that stepped back.
-        if ticks < HALF_TICKS as u64 { ticks as u32 } else { HALF_TICKS - 1 }
+        // What is left of the ticks are clocks that stepped back.
+        const OLDEST: u32 = TICKS - STEPS_BACK - 1;
+        if ticks < OLDEST as u64 { ticks as u32 } else { OLDEST }
     }
 }
 
@@ -303,10 +304,17 @@ impl Circuit {
             Phase::HalfOpen { succeeded, .. } => match self.lease_left(rule, now) {
                 Some(0) => self.probe_anew(rule, now, succeeded),
                 Some(_) => (self, Admission::Refused),
-                // Whoever made it half-open has not written the lease yet, and may never: it runs
-                // from now.
-                None => (self.settled_cold().with_lease(rule, now), Admission::Refused),
+                None => (self.leased(rule, now), Admission::Refused),
             },
+        }
+    }
+
+    /// The same circuit; if it is half-open and its lease was never written, with one that runs from
+    /// `now`. Whoever made it half-open has not written it yet, and may never.
+    pub(super) const fn leased(self, rule: &Rule, now: Instant) -> Self {
+        match self.phase() {
+            Phase::HalfOpen { .. } if self.lags() => self.with_lease(rule, now),
+            _ => self,
         }
     }
 
@@ -362,7 +370,7 @@ impl Circuit {
     #[must_use]
     pub const fn release(self, ticket: Ticket) -> Self {
         match self.phase() {
-            Phase::HalfOpen { in_flight, succeeded } if ticket.epoch() == self.epoch() => {
+            Phase::HalfOpen { in_flight, succeeded } if self.gave(ticket) => {
                 self.with(Phase::HalfOpen { in_flight: in_flight.saturating_sub(1), succeeded })
             }
             _ => self,
@@ -441,7 +449,7 @@ impl Circuit {
     ///
     /// A closed circuit's ticket is good for 15 minutes at least, whatever the rule.
     pub(super) const fn unmoved_by_success(hot: u32, now: Instant, ticket: Ticket) -> bool {
-        hot == ticket.0 & EPOCH_BITS && ticket.age(now) <= (QUARTER >> TICK_SHIFT) as u32
+        hot == ticket.0 & !TICKS && ticket.age(now) <= (QUARTER >> TICK_SHIFT) as u32
     }
 
     const fn refuses_for(self, rule: &Rule, now: Instant) -> u64 {
@@ -483,11 +491,17 @@ impl Circuit {
 
     /// Whether `ticket` is of this epoch and young enough.
     const fn honours(self, rule: &Rule, now: Instant, ticket: Ticket) -> bool {
-        ticket.epoch() == self.epoch() && ticket.age(now) <= rule.ticket_ticks(self.phase())
+        self.gave(ticket) && ticket.age(now) <= rule.ticket_ticks(self.phase())
+    }
+
+    /// Whether `ticket` is of this epoch, and a probe's exactly if this circuit is half-open: an
+    /// epoch that came round makes no probe of an attempt that a closed circuit admitted.
+    const fn gave(self, ticket: Ticket) -> bool {
+        (ticket.0 ^ self.hot) & (HALF_OPEN_BIT | EPOCH_BITS) == 0
     }
 
     const fn ticket(self, now: Instant) -> Ticket {
-        Ticket(self.epoch() << EPOCH_SHIFT | tick(now))
+        Ticket(self.hot & (HALF_OPEN_BIT | EPOCH_BITS) | tick(now))
     }
 
     pub(super) const fn epoch(self) -> u32 {
@@ -505,11 +519,6 @@ impl Circuit {
             return None;
         }
         Some(ticks_left(self.cold & LEASES, LEASES, now, LEASE_SHIFT, rule.lease))
-    }
-
-    /// The same circuit with a cold word that no longer lags.
-    const fn settled_cold(self) -> Self {
-        self.with_cold(self.level(), self.cold & LEASES)
     }
 
     const fn with_lease(self, rule: &Rule, now: Instant) -> Self {
@@ -537,14 +546,10 @@ impl Circuit {
 }
 
 impl Ticket {
-    const fn epoch(self) -> u32 {
-        self.0 >> EPOCH_SHIFT & EPOCH
-    }
-
-    /// Its age in ticks: zero if the clock stepped back behind it.
+    /// Its age in ticks: zero if the clock stepped back behind it, by less than [`STEPS_BACK`].
     const fn age(self, now: Instant) -> u32 {
         let age = tick(now).wrapping_sub(self.0) & TICKS;
-        if age < HALF_TICKS { age } else { 0 }
+        if age < TICKS - STEPS_BACK { age } else { 0 }
     }
 }
 
@@ -573,7 +578,8 @@ impl core::error::Error for RuleError {}
 struct Span(u32);
 
 impl Span {
-    const MINUTE: Self = Self(60_000_000 >> SPAN_SHIFT);
+    /// Longer than most attempts may take: the outcome of a probe that takes longer comes late.
+    const FIVE_MINUTES: Self = Self(300_000_000 >> SPAN_SHIFT);
 
     const fn try_new(length: Duration) -> Option<Self> {
         match micros(length) {
@@ -629,7 +635,10 @@ const COUNT: u32 = 0x3f;
 const HISTORY: u32 = 23;
 const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
 const TICKS: u32 = PAYLOAD;
-const HALF_TICKS: u32 = 1 << 23;
+/// The top bit of a half-open hot word, and of a probe's ticket.
+const HALF_OPEN_BIT: u32 = 1 << 31;
+/// 9.5 hours: how far a clock may step back behind a ticket before that counts as 66 hours of age.
+const STEPS_BACK: u32 = 1 << 21;
 const LEASES: u32 = 0x000f_ffff;
 /// 2^14 µs a tick: 24 bits of them are 76 hours.
 const TICK_SHIFT: u32 = 14;

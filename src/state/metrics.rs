@@ -235,14 +235,17 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
     /// nothing was counted, or without a histogram.
     #[must_use]
     pub fn latency(&self, per_myriad: u32) -> Option<Duration> {
-        let total: u64 = self.shards.iter().map(|shard| u64::from(shard.latency.total())).sum();
+        // Bucket by bucket: a shard's own total wraps at 2^32.
+        let in_bucket =
+            |index| self.shards.iter().map(|s| u64::from(s.latency.bucket(index))).sum::<u64>();
+        let total: u64 = (0..BUCKETS).map(in_bucket).sum();
         if BUCKETS == 1 || total == 0 {
             return None;
         }
         let rank = (total * u64::from(per_myriad.min(10_000))).div_ceil(10_000).max(1);
         let mut seen = 0_u64;
         let at = (0..BUCKETS).find(|&index| {
-            seen += self.shards.iter().map(|s| u64::from(s.latency.bucket(index))).sum::<u64>();
+            seen += in_bucket(index);
             seen >= rank
         });
         Some(histogram::value(BUCKETS, at.unwrap_or(BUCKETS - 1)))

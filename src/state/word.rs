@@ -33,16 +33,16 @@ compile_error!(
 );
 
 // A total is as wide as the target can count atomically: 64 bits on servers, 32 on devices.
-#[cfg(not(all(not(loom), target_has_atomic = "64")))]
+#[cfg(not(all(not(loom), not(sectioned), target_has_atomic = "64")))]
 use AtomicU32 as Total;
-#[cfg(all(not(loom), target_has_atomic = "64"))]
+#[cfg(all(not(loom), not(sectioned), target_has_atomic = "64"))]
 use core::sync::atomic::AtomicU64 as Total;
 
 /// What a [`Count`] counts in: it wraps at the width that the target has.
-#[cfg(all(not(loom), target_has_atomic = "64"))]
+#[cfg(all(not(loom), not(sectioned), target_has_atomic = "64"))]
 pub(crate) type Width = u64;
 /// What a [`Count`] counts in: it wraps at the width that the target has.
-#[cfg(not(all(not(loom), target_has_atomic = "64")))]
+#[cfg(not(all(not(loom), not(sectioned), target_has_atomic = "64")))]
 pub(crate) type Width = u32;
 
 /// A shared word that is moved by a pure function.
@@ -118,10 +118,17 @@ impl WordPair {
 
     /// The two words: the hot one is never older than the cold one.
     pub(crate) fn load(&self) -> (u32, u32) {
-        // Acquire, with the release in `update`: whoever sees a cold word sees the hot word that it
-        // follows, or a later one.
-        let cold = self.cold.load_with(Acquire);
-        (self.hot.load(), cold)
+        // Acquire, with the release in `update`: whoever sees a word sees the one stored before it.
+        let mut cold = self.cold.load_with(Acquire);
+        loop {
+            let hot = self.hot.load_with(Acquire);
+            // Again: one stored before this hot word must not be missed.
+            let seen = self.cold.load_with(Acquire);
+            if seen == cold {
+                return (hot, cold);
+            }
+            cold = seen;
+        }
     }
 
     /// Replaces the pair by what `step` makes of it, and returns what else `step` says.
@@ -338,34 +345,48 @@ mod sectioned {
 }
 
 /// Loom's atomic, made on first use so that `new` stays `const` under loom too.
+///
+/// Of all accesses to a word loom remembers the last alone, so a thread that loads a word and then
+/// moves it hides its race with another's load. Hence `turn`: a second word that every load moves,
+/// relaxed, so that loom tries the loads of two threads in both orders too.
 #[cfg(loom)]
 mod loom_words {
     extern crate std;
-    use core::sync::atomic::Ordering;
+    use core::mem::ManuallyDrop;
+    use core::sync::atomic::Ordering::{self, Relaxed};
+    use loom::sync::atomic::AtomicU32 as Word;
     use std::sync::OnceLock;
 
+    // Without a destructor, as the real one: `const` functions may then drop what holds it.
     #[derive(Debug)]
-    pub(super) struct AtomicU32(u32, OnceLock<loom::sync::atomic::AtomicU32>);
+    pub(super) struct AtomicU32(u32, ManuallyDrop<OnceLock<Words>>);
+
+    #[derive(Debug)]
+    struct Words {
+        word: Word,
+        turn: Word,
+    }
 
     impl AtomicU32 {
         pub(super) const fn new(bits: u32) -> Self {
-            Self(bits, OnceLock::new())
+            Self(bits, ManuallyDrop::new(OnceLock::new()))
         }
 
-        fn get(&self) -> &loom::sync::atomic::AtomicU32 {
-            self.1.get_or_init(|| loom::sync::atomic::AtomicU32::new(self.0))
+        fn get(&self) -> &Words {
+            self.1.get_or_init(|| Words { word: Word::new(self.0), turn: Word::new(0) })
         }
 
         pub(super) fn load(&self, order: Ordering) -> u32 {
-            self.get().load(order)
+            self.get().turn.fetch_add(1, Relaxed);
+            self.get().word.load(order)
         }
 
         pub(super) fn store(&self, bits: u32, order: Ordering) {
-            self.get().store(bits, order);
+            self.get().word.store(bits, order);
         }
 
         pub(super) fn fetch_add(&self, n: u32, order: Ordering) -> u32 {
-            self.get().fetch_add(n, order)
+            self.get().word.fetch_add(n, order)
         }
 
         pub(super) fn compare_exchange(
@@ -375,7 +396,7 @@ mod loom_words {
             success: Ordering,
             failure: Ordering,
         ) -> Result<u32, u32> {
-            self.get().compare_exchange(seen, next, success, failure)
+            self.get().word.compare_exchange(seen, next, success, failure)
         }
 
         pub(super) fn compare_exchange_weak(
@@ -385,7 +406,7 @@ mod loom_words {
             success: Ordering,
             failure: Ordering,
         ) -> Result<u32, u32> {
-            self.get().compare_exchange_weak(seen, next, success, failure)
+            self.compare_exchange(seen, next, success, failure)
         }
     }
 }

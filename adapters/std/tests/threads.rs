@@ -10,7 +10,7 @@ use std::thread;
 use steadfast::state::{COUNT_ONLY, State};
 use steadfast::{
     Backoff, Breaker, Bulkhead, Class, Classify, Clock as _, Error, Event, Instant, ManualClock,
-    Metrics, OrElseError, Policy, Reason, Trip, Verdict, Wait as _,
+    Metrics, OrElseError, Policy, Reason, Rule, Trip, Verdict, Wait as _,
 };
 use steadfast_std::{ThreadClock, TokioClock};
 
@@ -222,7 +222,8 @@ mod blocking {
     #[test]
     fn b04_the_late_failure_of_a_hung_probe_does_not_touch_what_came_after_it() {
         let clock = ManualClock::new();
-        let breaker = Breaker::new(Trip::after(1), MINUTE);
+        let rule = Rule::new(Trip::after(1), MINUTE).lease(MINUTE);
+        let breaker = Breaker::with_rule(rule);
         let metrics = Metrics::<COUNT_ONLY>::new();
         let policy = Policy::new().breaker(&breaker).metrics(&metrics);
         policy.execute_blocking(&clock, |_| Err::<u32, _>(Down)).unwrap_err();
