@@ -1,7 +1,7 @@
 //! What answers when the operation does not.
 
 use core::fmt;
-use core::future::{Future, Ready, ready};
+use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
@@ -103,6 +103,10 @@ pub struct Now<B>(B);
 #[derive(Clone, Copy, Debug)]
 pub struct Later<B>(B);
 
+/// The answer of a fallback that answered at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<R>(Option<R>);
+
 pin_project! {
     /// An execution with a fallback: what [`Policy::execute_or_else`] returns.
     #[must_use = "futures do nothing unless polled"]
@@ -153,12 +157,23 @@ where
 }
 
 impl<E, R, B: FnOnce(Error<E>) -> R> Fallback<E> for Now<B> {
-    type Answer = Ready<R>;
+    type Answer = Answered<R>;
 
-    fn answer(self, error: Error<E>) -> Ready<R> {
-        ready((self.0)(error))
+    fn answer(self, error: Error<E>) -> Answered<R> {
+        Answered(Some((self.0)(error)))
     }
 }
+
+// Not `core::future::Ready`, which panics when polled after its end.
+impl<R> Future for Answered<R> {
+    type Output = R;
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<R> {
+        self.get_mut().0.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+impl<R> Unpin for Answered<R> {}
 
 impl<E, Alt: Future, B: FnOnce(Error<E>) -> Alt> Fallback<E> for Later<B> {
     type Answer = Alt;

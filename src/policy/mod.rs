@@ -35,7 +35,7 @@ pub use backoff::{Backoff, BackoffError, Growth, Jitter};
 pub use classify::{ByError, Class, Classifier, Classify, Retry, RetryAll, Verdict};
 pub use event::{Event, Events, Observe, Stage};
 pub use execute::Execute;
-pub use fallback::{ExecuteOrElse, Fallback, Later, Now};
+pub use fallback::{Answered, ExecuteOrElse, Fallback, Later, Now};
 pub use operation::{Made, Once, Operation, Plain, Told};
 pub use run::{Attempt, Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
