@@ -21,7 +21,7 @@ pub struct Error<E> {
     /// When another execution may find more luck: the breaker admits then, or the service asked for
     /// it. `None` where nobody knows.
     pub retry_at: Option<Instant>,
-    /// What the last attempt's failure was. `None` if no attempt was made.
+    /// What the last attempt's failure was. `None` if none came to an end.
     pub class: Option<Class>,
 }
 
@@ -94,10 +94,15 @@ impl fmt::Display for Reason {
 /// The reason and the class; the last error itself is the source, and is not repeated.
 impl<E> fmt::Display for Error<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.attempts, self.class) {
-            (0, _) | (_, None) => write!(f, "{}, no attempt made", self.stopped),
-            (1, Some(class)) => write!(f, "{} after 1 attempt ({class})", self.stopped),
-            (n, Some(class)) => write!(f, "{} after {n} attempts ({class})", self.stopped),
+        self.stopped.fmt(f)?;
+        match self.attempts {
+            0 => f.write_str(", no attempt made")?,
+            1 => f.write_str(" after 1 attempt")?,
+            n => write!(f, " after {n} attempts")?,
+        }
+        match self.class {
+            Some(class) => write!(f, " ({class})"),
+            None => Ok(()),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod clock;
 mod error;
+mod fault;
 pub mod policy;
 pub mod state;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 /// Each module and its floor. A folder's own name is its front door.
 const FLOORS: &[(&str, u8)] = &[
+    ("fault", 0),
     ("state::word", 0),
     ("clock", 1),
     ("state::circuit", 2),

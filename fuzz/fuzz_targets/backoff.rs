@@ -72,8 +72,10 @@ fuzz_target!(|input: Input| {
     let (failed, random) = (input.failed, input.random);
     let (previous, asked) = (input.previous.get(), input.asked.get());
     let wait = backoff.wait(failed, previous, random);
-    let planned = planned(growth, [multiplier, min, max], failed);
-    never_below_the_formula(jitter, wait, planned, [min, max, previous], random);
+    let exact = planned(growth, [multiplier, min, max], failed);
+    never_below_the_formula(jitter, wait, exact, [min, max, previous], random);
+    // Lengths are rounded up before they grow.
+    let planned = planned(growth, [multiplier, min, max].map(rounded), failed);
     in_range(jitter, wait, planned, [min, max]);
     assert!(wait <= backoff.longest(failed), "longer than the longest");
 
@@ -144,10 +146,14 @@ fn nanos(length: Duration) -> u128 {
     length.as_nanos()
 }
 
+fn rounded(length: Duration) -> Duration {
+    Duration::from_micros(micros(length).try_into().unwrap_or(u64::MAX))
+}
+
 fn micros(length: Duration) -> u128 {
     nanos(length).div_ceil(1000)
 }
 
 const HOUR: u128 = 3_600_000_000;
-/// Each length is rounded up to a microsecond, and the wait too.
-const SLACK: u128 = 4_000;
+/// A jitter and a share of it are each rounded up to a microsecond.
+const SLACK: u128 = 2_000;

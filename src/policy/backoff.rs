@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::clock::micros;
+use crate::fault;
 
 /// A schedule of waits. Lengths are up to an hour, in whole microseconds, rounded up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,11 @@ impl Backoff {
             Jitter::Additive(most) => micros(most),
             Jitter::Full | Jitter::Equal | Jitter::Decorrelated => self.planned(failed),
         };
-        let asked = asked.saturating_add(Duration::from_micros(share(most, random)));
+        let jitter = Duration::from_micros(share(most, random));
+        let asked = match fault::EARLY_WAIT {
+            true => asked.saturating_sub(jitter),
+            false => asked.saturating_add(jitter),
+        };
         if micros(asked) > micros(own) { asked } else { own }
     }
 

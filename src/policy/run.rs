@@ -32,6 +32,7 @@ use super::event::{Event, Events, Stage};
 use super::operation::Made;
 use crate::clock::Instant;
 use crate::error::{Error, Reason};
+use crate::fault;
 use crate::state::{Breaker, Bulkhead, Meter, Outcome, Permit, Settled, Slot, Tally, Transition};
 
 /// One execution of a policy. Dropped before its end, it counts as cancelled.
@@ -45,6 +46,8 @@ pub struct Run<'p, E, C> {
     under_way: u8,
     retried_once: bool,
     previous_wait: Duration,
+    /// Until when the failures since an attempt last began alone asked to be left alone.
+    asked_until: Option<Instant>,
     last: Option<E>,
     class: Option<Class>,
 }
@@ -127,6 +130,7 @@ impl<'s, C> Policy<'s, C> {
             under_way: 0,
             retried_once: false,
             previous_wait: Duration::ZERO,
+            asked_until: None,
             last: None,
             class: None,
         }
@@ -170,7 +174,7 @@ impl<'p, E, C> Run<'p, E, C> {
         C: Classifier<E>,
     {
         self.under_way = self.under_way.saturating_sub(1);
-        attempt.settled = true;
+        attempt.settled = !fault::DOUBLE_COUNT;
         let (verdict, cut) = match result {
             Some(Ok(answer)) => {
                 let moved = self.succeed(attempt, now);
@@ -194,6 +198,8 @@ impl<'p, E, C> Run<'p, E, C> {
             }
         };
         self.class = Some(verdict.class);
+        let asked_until = verdict.not_before.map(|wait| now.after(wait));
+        self.asked_until = self.asked_until.max(asked_until);
         if let Some(meter) = self.call.meter {
             meter.failed(now);
         }
@@ -280,6 +286,9 @@ impl<'p, E, C> Run<'p, E, C> {
     fn granted(&mut self, attempt: Attempt<'p>) -> Step<Leave<'p, E>> {
         if self.made > 0 {
             self.tally(Tally::Retried);
+        }
+        if self.under_way == 0 {
+            self.asked_until = None;
         }
         self.made += 1;
         self.under_way += 1;
@@ -377,7 +386,9 @@ impl<'p, E, C> Run<'p, E, C> {
         random: impl FnOnce() -> u32,
     ) -> Result<(Instant, Duration), Refusal> {
         let policy = self.policy;
-        let asked_until = verdict.not_before.map(|wait| now.after(wait));
+        // With two attempts under way, either may have asked.
+        let asked_until = self.asked_until;
+        let asked = asked_until.map(|until| until.since(now)).max(verdict.not_before);
         let no = |reason| Refusal { until: asked_until, ..Refusal::by(Stage::Retry, reason) };
         if cut {
             return Err(no(Reason::Deadline));
@@ -393,14 +404,14 @@ impl<'p, E, C> Run<'p, E, C> {
         if self.made >= self.attempts {
             return Err(no(Reason::Attempts));
         }
-        if !paid {
+        if !paid && !fault::FREE_RETRY {
             return Err(no(Reason::Budget));
         }
         if over(now, self.ends()) {
             return Err(no(Reason::Deadline));
         }
         let (failed, previous) = (self.made, self.previous_wait);
-        let wait = match verdict.not_before {
+        let wait = match asked {
             None => policy.backoff.wait(failed, previous, random()),
             Some(asked) => policy.backoff.wait_asked(asked, failed, previous, random()),
         };
@@ -408,10 +419,10 @@ impl<'p, E, C> Run<'p, E, C> {
         if at > self.window_ends() {
             return Err(no(Reason::Window));
         }
-        if over(at, self.ends()) {
+        if over(at, self.ends()) && !fault::DEADLINE_IGNORED {
             return Err(no(Reason::Deadline));
         }
-        if verdict.not_before.is_some_and(|asked| asked > self.policy.limits.max_asked_wait) {
+        if asked.is_some_and(|asked| asked > self.policy.limits.max_asked_wait) {
             return Err(no(Reason::AskedWait));
         }
         if let Some(Err(open)) = policy.breaker.map(|breaker| breaker.peek(at)) {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::circuit::{Admission, Circuit, Outcome, Phase, Rule, Settled, Ticket, Transition, Trip};
 use super::word::{Order, WordPair};
 use crate::clock::Instant;
+use crate::fault;
 
 /// A circuit breaker, for a `static` or a field: 20 bytes, no lock, no heap.
 ///
@@ -202,16 +203,24 @@ impl SharedCircuit {
 
     #[cold]
     fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
-        self.words.update(|hot, cold| {
-            let circuit = Circuit::from_bits(hot, cold);
-            let (next, output) = step(circuit);
-            // Within an epoch the cold word changes for a probe's lease, which must be there before
-            // the probe is: else another caller finds its slot taken under a lease that is over.
-            let order =
-                if circuit.epoch() == next.epoch() { Order::ColdFirst } else { Order::HotFirst };
-            let (hot, cold) = next.to_bits();
-            (hot, cold, order, output)
-        })
+        loop {
+            let done = self.words.update(|hot, cold| {
+                let circuit = Circuit::from_bits(hot, cold);
+                let (next, output) = step(circuit);
+                let (next, order, done) = if circuit.epoch() == next.epoch() {
+                    (next, WITHIN_EPOCH, Some(output))
+                } else if circuit.must_catch_up() {
+                    (circuit.caught_up(), WITHIN_EPOCH, None)
+                } else {
+                    (next, AT_TRANSITION, Some(output))
+                };
+                let (hot, cold) = next.to_bits();
+                (hot, cold, order, done)
+            });
+            if let Some(output) = done {
+                return output;
+            }
+        }
     }
 }
 
@@ -268,7 +277,7 @@ impl<B: Borrow<Breaker>> Permit<B> {
 
 impl<B: Borrow<Breaker>> Drop for Permit<B> {
     fn drop(&mut self) {
-        if self.held {
+        if self.held && !fault::LOST_RELEASE {
             self.breaker.borrow().circuit.release(self.ticket);
         }
     }
@@ -281,3 +290,15 @@ impl core::fmt::Display for BreakerOpen {
 }
 
 impl core::error::Error for BreakerOpen {}
+
+// Within an epoch the cold word changes for a probe's lease, which must be there before the probe
+// is: else another caller finds its slot taken under a lease that is over.
+#[cfg(not(mutant = "hot_first"))]
+const WITHIN_EPOCH: Order = Order::ColdFirst;
+#[cfg(not(mutant = "cold_first"))]
+const AT_TRANSITION: Order = Order::HotFirst;
+// The wrong way round, for `tests/loom.rs` to show which models catch it.
+#[cfg(mutant = "hot_first")]
+const WITHIN_EPOCH: Order = Order::HotFirst;
+#[cfg(mutant = "cold_first")]
+const AT_TRANSITION: Order = Order::ColdFirst;

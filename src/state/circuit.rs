@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::clock::{Instant, micros};
+use crate::fault;
 
 /// A breaker's whole state: a hot word that decides, and a cold one that follows it at transitions.
 ///
@@ -10,7 +11,7 @@ use crate::clock::{Instant, micros};
 /// |-------|-------|---------------------------|--------------------|-----------------------------|
 /// | 30‥32 | phase | `00`                      | `01`               | `10`                        |
 /// | 24‥30 | epoch | moves at each transition, so that a late outcome finds itself stale |||
-/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | probes in flight (6‥12), succeeded (0‥6) |
+/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | admissions (12‥24), probes in flight (6‥12), succeeded (0‥6) |
 ///
 /// | bits  | cold                                                                            |
 /// |-------|---------------------------------------------------------------------------------|
@@ -298,7 +299,7 @@ impl Circuit {
             {
                 // The lease is that of the youngest probe: none is replaced before its own is over.
                 let next = self.with(Phase::HalfOpen { in_flight: in_flight + 1, succeeded });
-                let next = next.with_lease(rule, now);
+                let next = next.at_next_turn().with_lease(rule, now);
                 (next, Admission::Admitted(next.ticket(now), None))
             }
             Phase::HalfOpen { succeeded, .. } => match self.lease_left(rule, now) {
@@ -370,7 +371,9 @@ impl Circuit {
     #[must_use]
     pub const fn release(self, ticket: Ticket) -> Self {
         match self.phase() {
-            Phase::HalfOpen { in_flight, succeeded } if self.gave(ticket) => {
+            Phase::HalfOpen { in_flight, succeeded }
+                if self.gave(ticket) || fault::STALE_RELEASE =>
+            {
                 self.with(Phase::HalfOpen { in_flight: in_flight.saturating_sub(1), succeeded })
             }
             _ => self,
@@ -531,9 +534,28 @@ impl Circuit {
         Self { cold, ..self }
     }
 
-    /// The same epoch in another phase.
+    /// The same epoch with other contents.
     const fn with(self, phase: Phase) -> Self {
-        Self { hot: pack(self.epoch(), phase), ..self }
+        let turn = if matches!(phase, Phase::HalfOpen { .. }) { self.hot & TURN_BITS } else { 0 };
+        Self { hot: pack(self.epoch(), phase) | turn, ..self }
+    }
+
+    /// The same half-open circuit with a hot word that this epoch has not had: who found its probes
+    /// overdue must not replace one that came into a slot given back since.
+    const fn at_next_turn(self) -> Self {
+        let turn = (self.hot & TURN_BITS).wrapping_add(TURN) & TURN_BITS;
+        Self { hot: self.hot & !TURN_BITS | turn, ..self }
+    }
+
+    /// Whether the cold word must be written before the next transition: what a cold word says of a
+    /// circuit that is closed or open can be told for one transition, not for two.
+    pub(super) const fn must_catch_up(self) -> bool {
+        self.lags() && !matches!(self.phase(), Phase::HalfOpen { .. })
+    }
+
+    /// The same circuit with a cold word of its own epoch.
+    pub(super) const fn caught_up(self) -> Self {
+        self.with_cold(self.level(), 0)
     }
 
     /// The next epoch, with a cold word that says so.
@@ -609,7 +631,8 @@ const fn tick(now: Instant) -> u32 {
 
 /// The first tick that begins a whole `span` after `now` or later.
 const fn tick_after(now: Instant, span: Span, shift: u32) -> u32 {
-    (now.as_micros().saturating_add(span.micros()).div_ceil(1 << shift)) as u32
+    let end = now.as_micros().saturating_add(span.micros());
+    if fault::EARLY_PROBE { (end >> shift) as u32 } else { end.div_ceil(1 << shift) as u32 }
 }
 
 /// Ticks from `now` to `until`, in modular time; none if that is longer than `span` can explain.
@@ -632,6 +655,8 @@ const LEVEL: u32 = 0xf;
 const PAYLOAD: u32 = 0x00ff_ffff;
 const COUNT_SHIFT: u32 = 6;
 const COUNT: u32 = 0x3f;
+const TURN: u32 = 1 << 12;
+const TURN_BITS: u32 = PAYLOAD & !(TURN - 1);
 const HISTORY: u32 = 23;
 const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
 const TICKS: u32 = PAYLOAD;

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 // else those that a feature provides. `--cfg sectioned` takes the critical sections anyway, to test
 // them on a host.
 #[cfg(loom)]
-use self::loom_words::AtomicU32;
+use self::loom_words::{AtomicU32, Total};
 #[cfg(all(
     not(loom),
     feature = "critical-section",
@@ -33,7 +33,7 @@ compile_error!(
 );
 
 // A total is as wide as the target can count atomically: 64 bits on servers, 32 on devices.
-#[cfg(not(all(not(loom), not(sectioned), target_has_atomic = "64")))]
+#[cfg(all(not(loom), any(sectioned, not(target_has_atomic = "64"))))]
 use AtomicU32 as Total;
 #[cfg(all(not(loom), not(sectioned), target_has_atomic = "64"))]
 use core::sync::atomic::AtomicU64 as Total;
@@ -348,18 +348,21 @@ mod sectioned {
 ///
 /// Of all accesses to a word loom remembers the last alone, so a thread that loads a word and then
 /// moves it hides its race with another's load. Hence `turn`: a second word that every load moves,
-/// relaxed, so that loom tries the loads of two threads in both orders too.
+/// relaxed, so that loom tries the loads of two threads in both orders too. Nobody loads a total to
+/// move it: it does without.
 #[cfg(loom)]
 mod loom_words {
     extern crate std;
     use core::mem::ManuallyDrop;
-    use core::sync::atomic::Ordering::{self, Relaxed};
+    use core::sync::atomic::Ordering::{self, Relaxed, Release};
     use loom::sync::atomic::AtomicU32 as Word;
     use std::sync::OnceLock;
 
     // Without a destructor, as the real one: `const` functions may then drop what holds it.
     #[derive(Debug)]
-    pub(super) struct AtomicU32(u32, ManuallyDrop<OnceLock<Words>>);
+    pub(super) struct AtomicU32<const TURNS: bool = true>(u32, ManuallyDrop<OnceLock<Words>>);
+
+    pub(super) type Total = AtomicU32<false>;
 
     #[derive(Debug)]
     struct Words {
@@ -367,7 +370,7 @@ mod loom_words {
         turn: Word,
     }
 
-    impl AtomicU32 {
+    impl<const TURNS: bool> AtomicU32<TURNS> {
         pub(super) const fn new(bits: u32) -> Self {
             Self(bits, ManuallyDrop::new(OnceLock::new()))
         }
@@ -377,15 +380,23 @@ mod loom_words {
         }
 
         pub(super) fn load(&self, order: Ordering) -> u32 {
-            self.get().turn.fetch_add(1, Relaxed);
-            self.get().word.load(order)
+            if TURNS {
+                self.get().turn.fetch_add(1, Relaxed);
+            }
+            self.get().word.load(if RELAXED_LOADS { Relaxed } else { order })
         }
 
         pub(super) fn store(&self, bits: u32, order: Ordering) {
-            self.get().word.store(bits, order);
+            self.get().word.store(bits, if RELAXED_STORES { Relaxed } else { order });
         }
 
         pub(super) fn fetch_add(&self, n: u32, order: Ordering) -> u32 {
+            let order = if RELAXED_COUNTS { Relaxed } else { order };
+            if STORE_FOR_ADD {
+                let seen = self.load(Relaxed);
+                self.get().word.store(seen.wrapping_add(n), order);
+                return seen;
+            }
             self.get().word.fetch_add(n, order)
         }
 
@@ -396,6 +407,15 @@ mod loom_words {
             success: Ordering,
             failure: Ordering,
         ) -> Result<u32, u32> {
+            let success = if RELAXED_SWAPS { Relaxed } else { success };
+            if STORE_FOR_CAS {
+                let actual = self.load(Relaxed);
+                if actual != seen {
+                    return Err(actual);
+                }
+                self.get().word.store(next, if success == Relaxed { Relaxed } else { Release });
+                return Ok(seen);
+            }
             self.get().word.compare_exchange(seen, next, success, failure)
         }
 
@@ -409,4 +429,12 @@ mod loom_words {
             self.compare_exchange(seen, next, success, failure)
         }
     }
+
+    // What `--cfg mutant=".."` breaks, for `tests/loom.rs` to show which models catch it.
+    const STORE_FOR_CAS: bool = cfg!(mutant = "store_for_cas");
+    const STORE_FOR_ADD: bool = cfg!(mutant = "store_for_add");
+    const RELAXED_COUNTS: bool = cfg!(mutant = "relaxed_counts");
+    const RELAXED_SWAPS: bool = cfg!(mutant = "relaxed_swaps");
+    const RELAXED_STORES: bool = cfg!(mutant = "relaxed_stores");
+    const RELAXED_LOADS: bool = cfg!(mutant = "relaxed_loads");
 }

@@ -1,0 +1,644 @@
+//! Whole executions, by hand and by the async driver, against what a caller may rely on.
+#![no_main]
+
+use core::cell::{Cell, RefCell};
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use arbitrary::Arbitrary;
+use libfuzzer_sys::fuzz_target;
+use steadfast::policy::{Attempt, Events, Growth, Leave, Next, Run};
+use steadfast::state::{Attempts, Calls, Phase, Snapshot};
+use steadfast::{
+    Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Clock, Error, Event, Instant, Jitter,
+    ManualClock, Metrics, Policy, Reason, Retry, Rule, Sleep, Verdict,
+};
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    settings: Settings,
+    start: u64,
+    by_hand: bool,
+    operations: Vec<Operation>,
+}
+
+/// A policy's numbers, good or not: a bad one leaves the default.
+#[derive(Arbitrary, Debug)]
+struct Settings {
+    attempts: u32,
+    growth: u8,
+    jitter: u8,
+    lengths: [Length; 4],
+    window: Option<Length>,
+    timeout: Option<Length>,
+    deadline: Option<Length>,
+    max_asked_wait: Option<Length>,
+    breaker: Option<(u8, u8, u8, Length, Length)>,
+    slots: Option<u8>,
+    budget: Option<(u16, u16, Length)>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Operation {
+    /// Drops the call in that place, if there is one, and begins another.
+    Begin(u8),
+    /// Asks for an attempt there.
+    Attempt(u8),
+    /// Ends one of the attempts there.
+    Settle(u8, bool, Answer, u32),
+    Cancel(u8, bool),
+    /// Drops the attempt, and with it the chance to take it back.
+    Forget(u8, bool),
+    Drop(u8),
+    /// Goes to where the last wait there ends.
+    Sleep(u8),
+    Pass(Length),
+    Back(Length),
+    Set(u64),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Answer {
+    Works,
+    Fails(Said),
+    /// By hand: it ran out of time. By the driver: it never answers.
+    Hangs,
+    /// By the driver only: it fails after so long.
+    Later(Length, Said),
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Said {
+    class: u8,
+    retry: Option<u8>,
+    asked: Option<Length>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Length {
+    Micros(u16),
+    Millis(u16),
+    Seconds(u16),
+    Any(u64),
+}
+
+impl Length {
+    fn get(self) -> Duration {
+        match self {
+            Self::Micros(n) => Duration::from_micros(n.into()),
+            Self::Millis(n) => Duration::from_millis(n.into()),
+            Self::Seconds(n) => Duration::from_secs(n.into()),
+            Self::Any(n) => Duration::from_secs(n),
+        }
+    }
+}
+
+impl Said {
+    fn verdict(self) -> Verdict {
+        let class = match self.class % 9 {
+            0 => Class::Transient,
+            1 => Class::Timeout,
+            2 => Class::Overloaded,
+            3 => Class::RateLimited,
+            4 => Class::Permanent,
+            5 => Class::Auth,
+            6 => Class::Quota,
+            7 => Class::Context,
+            _ => Class::Policy,
+        };
+        let verdict = Verdict { not_before: self.asked.map(Length::get), ..Verdict::of(class) };
+        match self.retry {
+            None => verdict,
+            Some(retry) => verdict.retry(match retry % 3 {
+                0 => Retry::Never,
+                1 => Retry::Once,
+                _ => Retry::Yes,
+            }),
+        }
+    }
+}
+
+type Classifier = fn(&Said) -> Verdict;
+
+fuzz_target!(|input: Input| {
+    let Settings { breaker, slots, budget, .. } = input.settings;
+    let breaker = breaker.and_then(|numbers| rule(numbers)).map(Breaker::with_rule);
+    let bulkhead = slots.and_then(|slots| Bulkhead::try_new(u32::from(slots % 5)).ok());
+    let budget = budget.and_then(|(tokens, per_success, refill)| {
+        BudgetRule::try_new(tokens.into(), per_success.into(), refill.get()).ok()
+    });
+    let budget = budget.map(Budget::with_rule);
+    let metrics = Metrics::new();
+    let shared = Shared {
+        breaker: breaker.as_ref(),
+        bulkhead: bulkhead.as_ref(),
+        budget: budget.as_ref(),
+        metrics: &metrics,
+    };
+    let (policy, promised) = policy(&input.settings, &shared);
+    let clock = ManualClock::new();
+    clock.set(Instant::from_micros(input.start));
+    if input.by_hand {
+        by_hand(&policy, &promised, &shared, &clock, &input.operations);
+    } else {
+        by_driver(&policy, &promised, &shared, &clock, &input.operations);
+    }
+    // Whatever was held has come back.
+    let snapshot = metrics.snapshot();
+    assert_eq!((snapshot.calls.in_flight, snapshot.attempts.in_flight), (0, 0));
+    assert_eq!(bulkhead.as_ref().map_or(0, Bulkhead::taken), 0, "a slot was lost");
+    let phase = breaker.map(|breaker| breaker.circuit().phase());
+    // The slot of a probe that reported too late comes back with the next epoch.
+    if let (Some(Phase::HalfOpen { in_flight, .. }), 0) = (phase, snapshot.breaker.late_outcomes) {
+        assert_eq!(in_flight, 0, "a probe was lost");
+    }
+});
+
+/// What calls share.
+struct Shared<'a> {
+    breaker: Option<&'a Breaker>,
+    bulkhead: Option<&'a Bulkhead>,
+    budget: Option<&'a Budget>,
+    metrics: &'a Metrics,
+}
+
+/// What the policy promises.
+#[derive(Clone, Copy)]
+struct Promised {
+    attempts: u32,
+    window: Duration,
+    timeout: Duration,
+    deadline: Duration,
+    max_asked_wait: Duration,
+    backoff: Backoff,
+}
+
+fn rule((failures, window, probes, open_for, lease): (u8, u8, u8, Length, Length)) -> Option<Rule> {
+    Rule::try_new((failures % 8).into(), (window % 24).into(), open_for.get())
+        .and_then(|rule| rule.try_probes((probes % 5).into()))
+        .and_then(|rule| rule.try_lease(lease.get()))
+        .ok()
+}
+
+fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifier>, Promised) {
+    let growth = match settings.growth % 3 {
+        0 => Growth::Constant,
+        1 => Growth::Linear,
+        _ => Growth::Exponential,
+    };
+    let [multiplier, min, max, most] = settings.lengths.map(Length::get);
+    let jitter = match settings.jitter % 5 {
+        0 => Jitter::None,
+        1 => Jitter::Additive(most),
+        2 => Jitter::Full,
+        3 => Jitter::Equal,
+        _ => Jitter::Decorrelated,
+    };
+    let length = |length: Option<Length>| length.map_or(Duration::MAX, Length::get);
+    let backoff = Backoff::try_new(growth, multiplier, min, max)
+        .and_then(|backoff| backoff.try_jitter(jitter))
+        .unwrap_or(Backoff::constant(Duration::ZERO));
+    let mut promised = Promised {
+        attempts: 1,
+        window: length(settings.window),
+        timeout: Duration::MAX,
+        deadline: Duration::MAX,
+        max_asked_wait: length(settings.max_asked_wait),
+        backoff,
+    };
+    let mut policy = Policy::new()
+        .classify((|said: &Said| said.verdict()) as Classifier)
+        .backoff(backoff)
+        .retry_window(promised.window)
+        .max_asked_wait(promised.max_asked_wait)
+        .metrics(shared.metrics);
+    if let Ok(better) = policy.try_attempts(settings.attempts) {
+        (policy, promised.attempts) = (better, settings.attempts);
+    }
+    if let Ok(better) = policy.try_attempt_timeout(length(settings.timeout)) {
+        (policy, promised.timeout) = (better, length(settings.timeout));
+    }
+    if let Ok(better) = policy.try_deadline(length(settings.deadline)) {
+        (policy, promised.deadline) = (better, length(settings.deadline));
+    }
+    if let Some(breaker) = shared.breaker {
+        policy = policy.breaker(breaker);
+    }
+    if let Some(bulkhead) = shared.bulkhead {
+        policy = policy.bulkhead(bulkhead);
+    }
+    if let Some(budget) = shared.budget {
+        policy = policy.budget(budget);
+    }
+    (policy, promised)
+}
+
+// --- By hand --------------------------------------------------------------------------------------
+
+/// What happened, counted by whoever made it happen.
+#[derive(Clone, Copy, Default)]
+struct Tallies {
+    calls: Calls,
+    attempts: Attempts,
+    retries: u64,
+    opened: u64,
+    half_opened: u64,
+    closed: u64,
+}
+
+/// A call that is driven by hand.
+struct Driven<'p> {
+    run: Run<'p, Said, Classifier>,
+    attempts: Vec<Attempt<'p>>,
+    began: Instant,
+    made: u32,
+    failed: bool,
+    /// It has an answer, or has given up.
+    over: bool,
+    /// An attempt was dropped and not taken back: the run still waits for it.
+    forgotten: u32,
+    /// When it is to be attempted again.
+    due: Option<Instant>,
+    /// Until when it was asked to leave the service alone, by the failures since its last attempt.
+    asked: Option<Instant>,
+}
+
+fn by_hand<'p>(
+    policy: &'p Policy<'p, Classifier>,
+    promised: &Promised,
+    shared: &Shared<'_>,
+    clock: &ManualClock,
+    operations: &[Operation],
+) {
+    let mut calls: [Option<Driven<'p>>; 3] = [None, None, None];
+    let mut tallies = Tallies::default();
+    for operation in operations {
+        let now = clock.now();
+        let place = |which: u8| usize::from(which) % 3;
+        match *operation {
+            Operation::Begin(which) => {
+                end(&mut calls[place(which)], &mut tallies);
+                calls[place(which)] = Some(Driven::begin(policy, now));
+                tallies.calls.started += 1;
+            }
+            Operation::Attempt(which) => {
+                if let Some(call) = &mut calls[place(which)] {
+                    call.attempt(now, promised, shared, &mut tallies);
+                }
+            }
+            Operation::Settle(which, second, answer, random) => {
+                if let Some(call) = &mut calls[place(which)] {
+                    call.settle(now, second, answer, random, promised, &mut tallies);
+                }
+            }
+            Operation::Cancel(which, second) => {
+                if let Some(call) = &mut calls[place(which)]
+                    && let Some(attempt) = call.take(second)
+                {
+                    call.run.cancel(attempt);
+                    tallies.attempts.cancelled += 1;
+                }
+            }
+            Operation::Forget(which, second) => {
+                if let Some(call) = &mut calls[place(which)]
+                    && let Some(attempt) = call.take(second)
+                {
+                    drop(attempt);
+                    call.forgotten += 1;
+                    tallies.attempts.cancelled += 1;
+                }
+            }
+            Operation::Drop(which) => end(&mut calls[place(which)], &mut tallies),
+            Operation::Sleep(which) => {
+                if let Some(due) = calls[place(which)].as_ref().and_then(|call| call.due) {
+                    clock.set(due.max(now));
+                }
+            }
+            ref step => step.turn(clock),
+        }
+        // The first attempt of a call is booked with the call.
+        let unasked = calls.iter().flatten().filter(|call| call.made == 0 && !call.over).count();
+        check(&tallies, unasked as u64, &shared.metrics.snapshot());
+        let outstanding: usize = calls.iter().flatten().map(|call| call.attempts.len()).sum();
+        if let Some(bulkhead) = shared.bulkhead {
+            assert_eq!(bulkhead.taken() as usize, outstanding, "slots and attempts differ");
+            assert!(bulkhead.taken() <= bulkhead.slots(), "more slots than there are");
+        }
+    }
+    for call in &mut calls {
+        end(call, &mut tallies);
+    }
+    check(&tallies, 0, &shared.metrics.snapshot());
+}
+
+impl<'p> Driven<'p> {
+    fn begin(policy: &'p Policy<'p, Classifier>, now: Instant) -> Self {
+        Self {
+            run: policy.start(now, 0),
+            attempts: Vec::new(),
+            began: now,
+            made: 0,
+            failed: false,
+            over: false,
+            forgotten: 0,
+            due: None,
+            asked: None,
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        now: Instant,
+        promised: &Promised,
+        shared: &Shared<'_>,
+        tallies: &mut Tallies,
+    ) {
+        // A caller keeps to the instant that it was told. One with an attempt under way was not.
+        let under_way = self.attempts.len() as u32 + self.forgotten;
+        if under_way == 0 && self.due.is_some_and(|due| now < due) {
+            return;
+        }
+        let closed = shared.breaker.is_none_or(|breaker| breaker.circuit().is_closed());
+        let step = self.run.attempt(now);
+        tallies.tell(&step.events);
+        match step.next {
+            Leave::Granted(attempt) => {
+                assert!(!self.over, "an attempt after the end");
+                tallies.retries += u64::from(self.made > 0);
+                self.made += 1;
+                tallies.attempts.started += 1;
+                may_start(self.made, self.began, now, promised);
+                assert!(under_way < 2, "a third attempt");
+                assert!(under_way == 0 || closed, "a second probe");
+                let ends = now.after(promised.timeout).min(self.began.after(promised.deadline));
+                assert_eq!(attempt.ends(), ends, "it ends at another instant");
+                assert_eq!(attempt.made().attempt, self.made);
+                if under_way == 0 {
+                    self.due = None;
+                    self.asked = None;
+                }
+                self.attempts.push(attempt);
+            }
+            Leave::Refused(error) => {
+                assert!(
+                    under_way == 0 && !self.over,
+                    "over while an attempt is under way, or twice"
+                );
+                self.over(&error, promised, tallies);
+            }
+            Leave::NotNow => assert!(under_way > 0 || self.over, "not now, and when?"),
+        }
+    }
+
+    fn settle(
+        &mut self,
+        now: Instant,
+        second: bool,
+        answer: Answer,
+        random: u32,
+        promised: &Promised,
+        tallies: &mut Tallies,
+    ) {
+        let Some(attempt) = self.take(second) else { return };
+        let result = match answer {
+            Answer::Works => Some(Ok(())),
+            Answer::Fails(said) | Answer::Later(_, said) => Some(Err(said)),
+            Answer::Hangs => None,
+        };
+        match (&result, self.over) {
+            (Some(Ok(())), false) => tallies.attempts.succeeded += 1,
+            (Some(Ok(())), true) => tallies.attempts.cancelled += 1,
+            (Some(Err(_)), _) => tallies.attempts.failed += 1,
+            (None, _) => tallies.attempts.timed_out += 1,
+        }
+        let asked = match result {
+            Some(Err(said)) => said.verdict().not_before,
+            _ => None,
+        };
+        self.asked = self.asked.max(asked.map(|wait| now.after(wait)));
+        self.failed |= !matches!(result, Some(Ok(())));
+        let (worked, mut drawn) = (matches!(result, Some(Ok(()))), 0);
+        let step = self.run.settle(attempt, now, result, || {
+            drawn += 1;
+            random
+        });
+        tallies.tell(&step.events);
+        let retries = step.events.iter().filter(|event| matches!(event, Event::Retry { .. }));
+        assert_eq!(retries.count() == 1, matches!(step.next, Next::Retry(_)), "told otherwise");
+        assert!(drawn <= 1, "drew {drawn} times");
+        let under_way = self.attempts.len() as u32 + self.forgotten;
+        match step.next {
+            // Of an attempt that outlives its call only the breaker hears.
+            Next::Pending | Next::Done(Ok(())) if self.over => {}
+            _ if self.over => panic!("it ends twice, or goes on after its end"),
+            Next::Done(Ok(())) => {
+                assert!(worked, "an answer out of nothing");
+                self.over = true;
+                tallies.calls.succeeded += 1;
+            }
+            Next::Done(Err(error)) => {
+                assert!(!worked, "an answer was lost");
+                self.over(&error, promised, tallies);
+            }
+            Next::Retry(at) => {
+                assert!(!worked && under_way == 0, "no time to retry");
+                assert!(self.made < promised.attempts, "a retry too many");
+                may_start(self.made + 1, self.began, at, promised);
+                assert!(asked.is_none_or(|asked| asked <= promised.max_asked_wait), "too long");
+                let shortest = promised.backoff.wait(self.made, Duration::ZERO, 0);
+                assert!(at >= now.after(shortest), "earlier than the back-off");
+                assert!(asked.is_none_or(|asked| at >= now.after(asked)), "earlier than asked");
+                assert!(self.asked.is_none_or(|asked| at >= asked), "earlier than the other asked");
+                self.due = Some(at);
+            }
+            Next::Pending => assert!(under_way > 0, "pending, and on what?"),
+        }
+    }
+
+    fn over(&mut self, error: &Error<Said>, promised: &Promised, tallies: &mut Tallies) {
+        self.over = true;
+        consistent(error, self.made, self.failed, promised);
+        match self.made {
+            0 => tallies.calls.refused += 1,
+            _ => tallies.calls.failed += 1,
+        }
+    }
+
+    fn take(&mut self, second: bool) -> Option<Attempt<'p>> {
+        match (self.attempts.len(), second) {
+            (0, _) => None,
+            (2, true) => self.attempts.pop(),
+            _ => Some(self.attempts.remove(0)),
+        }
+    }
+}
+
+/// Drops a call before its attempts, or after them: every second one.
+fn end(place: &mut Option<Driven<'_>>, tallies: &mut Tallies) {
+    let Some(Driven { run, attempts, made, over, .. }) = place.take() else { return };
+    tallies.calls.cancelled += u64::from(!over);
+    tallies.attempts.cancelled += attempts.len() as u64;
+    if made % 2 == 0 {
+        drop(run);
+        drop(attempts);
+    } else {
+        drop(attempts);
+        drop(run);
+    }
+}
+
+impl Tallies {
+    fn tell(&mut self, events: &Events) {
+        for event in events.iter() {
+            match event {
+                Event::Opened => self.opened += 1,
+                Event::HalfOpened => self.half_opened += 1,
+                Event::Closed => self.closed += 1,
+                _ => {}
+            }
+        }
+    }
+}
+
+fn check(tallies: &Tallies, unasked: u64, seen: &Snapshot) {
+    let Tallies { calls, mut attempts, .. } = *tallies;
+    attempts.started += unasked;
+    let ended = calls.succeeded + calls.failed + calls.refused + calls.fell_back + calls.cancelled;
+    assert_eq!(seen.calls, Calls { in_flight: calls.started - ended, ..calls });
+    let ended = attempts.succeeded + attempts.failed + attempts.timed_out + attempts.cancelled;
+    assert_eq!(seen.attempts, Attempts { in_flight: attempts.started - ended, ..attempts });
+    assert_eq!(seen.retries, tallies.retries);
+    let moved = (seen.breaker.opened, seen.breaker.half_opened, seen.breaker.closed);
+    assert_eq!(moved, (tallies.opened, tallies.half_opened, tallies.closed));
+}
+
+// --- By the driver --------------------------------------------------------------------------------
+
+/// What is seen from inside of the operation.
+#[derive(Default)]
+struct Log {
+    made: Cell<u32>,
+    /// When the last attempt failed by itself, and until when it asked to be left alone.
+    failed: RefCell<Option<Instant>>,
+    works: Cell<bool>,
+}
+
+fn by_driver(
+    policy: &Policy<'_, Classifier>,
+    promised: &Promised,
+    shared: &Shared<'_>,
+    clock: &ManualClock,
+    operations: &[Operation],
+) {
+    // The attempts take their answers from one end, the clock its steps from the other.
+    let answers = RefCell::new(operations.iter().filter_map(|operation| match operation {
+        Operation::Settle(_, _, answer, random) => Some((*answer, *random)),
+        _ => None,
+    }));
+    let mut operations = operations.iter();
+    let mut started = 0;
+    while operations.len() > 0 {
+        let (log, began) = (Log::default(), clock.now());
+        let log = &log;
+        let execution = policy.execute_told(clock, |made| {
+            let now = clock.now();
+            let number = log.made.get() + 1;
+            log.made.set(number);
+            assert_eq!(made.attempt, number);
+            may_start(number, began, now, promised);
+            if let Some(asked) = log.failed.take() {
+                assert!(now >= asked, "earlier than asked");
+            }
+            let (answer, random) = answers.borrow_mut().next().unwrap_or((Answer::Works, 0));
+            clock.set_random(random);
+            async move {
+                let said = match answer {
+                    Answer::Works => {
+                        log.works.set(true);
+                        return Ok(());
+                    }
+                    Answer::Fails(said) => said,
+                    Answer::Later(after, said) => {
+                        clock.sleep_until(now.after(after.get())).await;
+                        said
+                    }
+                    Answer::Hangs => core::future::pending().await,
+                };
+                let asked = said.verdict().not_before.unwrap_or_default();
+                *log.failed.borrow_mut() = Some(clock.now().after(asked));
+                Err(said)
+            }
+        });
+        started += 1;
+        let mut polls = 0;
+        {
+            let mut execution = pin!(execution);
+            let mut context = Context::from_waker(Waker::noop());
+            loop {
+                if let Poll::Ready(result) = execution.as_mut().poll(&mut context) {
+                    polls += 1;
+                    match result {
+                        Ok(()) => assert!(log.works.get(), "an answer out of nothing"),
+                        Err(error) => {
+                            assert!(!log.works.get(), "an answer was lost");
+                            consistent(&error, log.made.get(), log.made.get() > 0, promised);
+                        }
+                    }
+                    break;
+                }
+                polls += 1;
+                let calls = shared.metrics.snapshot().calls;
+                assert_eq!((calls.started, calls.in_flight), (started, 1));
+                match operations.next() {
+                    // Dropped here.
+                    None | Some(Operation::Drop(_)) => break,
+                    Some(step) => step.turn(clock),
+                }
+            }
+        }
+        assert!(polls > 0);
+        let Snapshot { calls, attempts, .. } = shared.metrics.snapshot();
+        assert_eq!((calls.started, calls.in_flight, attempts.in_flight), (started, 0, 0));
+        assert_eq!(shared.bulkhead.map_or(0, Bulkhead::taken), 0, "a slot was lost");
+        operations.next();
+    }
+}
+
+// --- Both -----------------------------------------------------------------------------------------
+
+impl Operation {
+    /// What it does to the clock, if it does.
+    fn turn(&self, clock: &ManualClock) {
+        match *self {
+            Self::Pass(length) => clock.advance(length.get()),
+            Self::Back(length) => {
+                let back = u64::try_from(length.get().as_micros()).unwrap_or(u64::MAX);
+                clock.set(Instant::from_micros(clock.now().as_micros().saturating_sub(back)));
+            }
+            Self::Set(micros) => clock.set(Instant::from_micros(micros)),
+            _ => {}
+        }
+    }
+}
+
+/// The number of an attempt, and when it starts.
+fn may_start(number: u32, began: Instant, at: Instant, promised: &Promised) {
+    assert!(number <= promised.attempts, "an attempt too many");
+    let ends = began.after(promised.deadline);
+    assert!(at < ends || ends == Instant::MAX, "an attempt after the deadline");
+    assert!(number == 1 || at <= began.after(promised.window), "an attempt after the window");
+}
+
+fn consistent(error: &Error<Said>, made: u32, failed: bool, promised: &Promised) {
+    assert_eq!(error.attempts, made, "it counts otherwise");
+    assert_eq!(error.class.is_some(), failed, "a class of nothing, or none");
+    assert!(failed || error.last.is_none(), "an error of nothing");
+    match error.stopped {
+        Reason::Attempts => assert_eq!(made, promised.attempts, "attempts are left"),
+        Reason::Class | Reason::Budget | Reason::AskedWait => assert!(failed, "without one"),
+        Reason::BreakerOpen => assert!(error.retry_at.is_some(), "nobody knows when"),
+        Reason::Gated | Reason::Limited => panic!("there is no such part"),
+        _ => {}
+    }
+}

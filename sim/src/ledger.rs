@@ -1,0 +1,491 @@
+//! What happened, by a count of its own, and what must hold: each promise is checked against it.
+
+use core::time::Duration;
+use core::{array, fmt};
+use std::sync::Arc;
+
+use steadfast::policy::{Event, Made};
+use steadfast::state::{Phase, Snapshot, State};
+use steadfast::{Budget, Classify as _, Error, Reason, Retry};
+
+use crate::clock::Timeline;
+use crate::plan::{S, Shared, Terms};
+use crate::provider::Fault;
+
+/// The trace, the calls and the counts of one run.
+pub(crate) struct Ledger {
+    timeline: Arc<Timeline>,
+    trace: Trace,
+    calls: Vec<Call>,
+    /// Being polled or dropped.
+    current: usize,
+    /// What is dropped now is dropped by its caller.
+    pub(crate) dropping: bool,
+    counts: [u64; PARTS],
+    calls_begun: u64,
+    attempts_made: u64,
+    /// The counts when the metrics were last reset.
+    baseline: [u64; PARTS],
+    /// When the breaker opened, by the clock, while it is open.
+    opened: Option<u64>,
+    half_open: bool,
+    /// Of the clock: what was old before one may look young after it.
+    steps: u64,
+    /// Late outcomes before it was half-open.
+    late_before: u64,
+    /// What the readings had climbed when the shared state was made.
+    climbed: u64,
+}
+
+struct Call {
+    terms: Terms,
+    began: Option<u64>,
+    attempts: u32,
+    under_way: Option<Attempt>,
+    last: Option<Fault>,
+    /// It failed once by an error that allows one retry.
+    retried_once: bool,
+    /// The next attempt is made at this time of the clock, or later.
+    not_before: u64,
+    gave_up: bool,
+    ended: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Attempt {
+    granted: u64,
+    ends: u64,
+    probe: bool,
+    steps: u64,
+}
+
+/// What is counted, in the order of [`counted`].
+#[derive(Clone, Copy)]
+enum Part {
+    Answered,
+    Failed,
+    Refused,
+    FellBack,
+    Dropped,
+    AttemptSucceeded,
+    AttemptFailed,
+    AttemptTimedOut,
+    AttemptDropped,
+    Retry,
+    BreakerOpen,
+    BulkheadFull,
+    Budget,
+    Window,
+    Deadline,
+    AskedWait,
+    Opened,
+    HalfOpened,
+    Closed,
+}
+
+/// How a call ended.
+pub(crate) enum Ended {
+    Answered,
+    GaveUp,
+    FellBack,
+    Dropped,
+}
+
+struct Trace {
+    hash: u64,
+    events: u64,
+    print: bool,
+}
+
+impl Ledger {
+    pub(crate) const fn new(timeline: Arc<Timeline>, print: bool) -> Self {
+        Self {
+            timeline,
+            trace: Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0, print },
+            calls: Vec::new(),
+            current: 0,
+            dropping: false,
+            counts: [0; PARTS],
+            calls_begun: 0,
+            attempts_made: 0,
+            baseline: [0; PARTS],
+            opened: None,
+            half_open: false,
+            steps: 0,
+            late_before: 0,
+            climbed: 0,
+        }
+    }
+
+    /// The shared state was made anew.
+    pub(crate) fn forget(&mut self) {
+        (self.counts, self.baseline) = ([0; PARTS], [0; PARTS]);
+        (self.calls_begun, self.attempts_made) = (0, 0);
+        (self.opened, self.half_open, self.late_before) = (None, false, 0);
+        self.climbed = self.timeline.climbed();
+    }
+
+    pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {
+        let (world, clock) = (self.timeline.world(), self.timeline.clock());
+        self.trace.line(&format!("{world:>12} {clock:>12} {what}"));
+    }
+
+    // --- What happens ---------------------------------------------------------------------------
+
+    /// A call to come; its number.
+    pub(crate) fn call(&mut self, terms: Terms) -> usize {
+        self.calls.push(Call {
+            terms,
+            began: None,
+            attempts: 0,
+            under_way: None,
+            last: None,
+            retried_once: false,
+            not_before: 0,
+            gave_up: false,
+            ended: false,
+        });
+        self.calls.len() - 1
+    }
+
+    pub(crate) const fn polling(&mut self, call: usize) {
+        self.current = call;
+    }
+
+    /// The call reads the clock.
+    pub(crate) fn reads(&mut self, call: usize, reading: u64) {
+        let entry = &mut self.calls[call];
+        if entry.began.is_none() {
+            entry.began = Some(reading);
+            self.calls_begun += 1;
+        }
+    }
+
+    /// The operation is asked for an attempt.
+    pub(crate) fn attempt(&mut self, call: usize, made: Option<Made>, shared: &Shared) {
+        let (now, clock) = (self.timeline.last(), self.timeline.clock());
+        self.note(format_args!("call {call} attempts"));
+        let half_open = self.half_open;
+        if half_open {
+            let breaker = shared.breaker.as_ref().expect("it moved");
+            let lease = breaker.rule().lease_for().as_micros() as u64;
+            let young = |probe: &Attempt| {
+                probe.probe
+                    && probe.steps == self.steps
+                    && now.saturating_sub(probe.granted) < lease
+            };
+            let young = self.under_way().filter(|probe| young(probe)).count();
+            let most = breaker.rule().probe_count() as usize;
+            assert!(young < most, "call {call} is probe {} of {most}", young + 1);
+        }
+        assert!(self.opened.is_none(), "call {call} attempts while the breaker is open");
+
+        let (entry, steps) = (&mut self.calls[call], self.steps);
+        entry.attempts += 1;
+        let (number, terms) = (entry.attempts, entry.terms);
+        let (began, not_before) = (entry.began.unwrap_or(now), entry.not_before);
+        let window = began.saturating_add(terms.window);
+        let deadline = began.saturating_add(terms.deadline);
+        let ends = now.saturating_add(terms.attempt_timeout).min(deadline);
+        let alone = entry.under_way.is_none();
+        entry.under_way = Some(Attempt { granted: now, ends, probe: half_open, steps });
+        self.attempts_made += 1;
+        if number > 1 {
+            self.count(Part::Retry);
+        }
+
+        assert!(alone, "call {call} has two attempts under way");
+        assert!(number <= terms.attempts, "call {call} makes attempt {number}");
+        assert!(now < deadline, "call {call} attempts at its deadline or later");
+        assert!(clock >= not_before, "call {call} attempts {} µs early", not_before - clock);
+        assert!(number == 1 || now <= window, "call {call} retries after its window");
+        if let Some(made) = made {
+            let left = made.time_left.as_micros() as u64;
+            assert!(made.attempt == number, "call {call} is told the wrong number");
+            assert!(left == ends - now, "call {call} has {} µs and is told {left}", ends - now);
+        }
+    }
+
+    /// The operation's future returns.
+    pub(crate) fn replied(&mut self, call: usize, result: Result<(), Fault>) {
+        self.note(format_args!("call {call} gets {result:?}"));
+        self.calls[call].under_way = None;
+        match result {
+            Ok(()) => self.count(Part::AttemptSucceeded),
+            Err(fault) => {
+                self.count(Part::AttemptFailed);
+                self.calls[call].last = Some(fault);
+            }
+        }
+    }
+
+    /// The operation's future is dropped.
+    pub(crate) fn dropped(&mut self, call: usize) {
+        if self.calls[call].under_way.take().is_none() {
+            return;
+        }
+        self.note(format_args!("call {call} loses its attempt"));
+        match self.dropping {
+            true => self.count(Part::AttemptDropped),
+            false => self.count(Part::AttemptTimedOut),
+        }
+        // The next event of this call speaks of a timeout, not of the error before.
+        self.calls[call].last = None;
+    }
+
+    /// A policy says what it did.
+    pub(crate) fn event(&mut self, event: &Event, shared: &Shared) {
+        let (call, now) = (self.current, self.timeline.last());
+        self.note(format_args!("call {call}: {event}"));
+        match *event {
+            Event::Retry { attempt, wait, .. } => {
+                self.retries(call, attempt, wait.as_micros() as u64, now)
+            }
+            Event::Opened => {
+                self.end_probes();
+                (self.opened, self.half_open) = (Some(now), false);
+                self.count(Part::Opened);
+            }
+            Event::HalfOpened => {
+                let rule = shared.breaker.as_ref().expect("it moved").rule();
+                let since = self.opened.take().unwrap_or(0);
+                let until = since + rule.open_for().as_micros() as u64;
+                // A clock that steps back by more than a minute finds the period over.
+                let early = now < until && now + 60 * S > since;
+                assert!(!early, "the breaker is half-open {} µs early", until - now);
+                self.half_open = true;
+                self.late_before = shared.metrics.raw().breaker.late_outcomes;
+                self.count(Part::HalfOpened);
+            }
+            Event::Closed => {
+                self.end_probes();
+                self.half_open = false;
+                self.count(Part::Closed);
+            }
+            _ => {}
+        }
+    }
+
+    fn retries(&mut self, call: usize, attempt: u32, wait: u64, now: u64) {
+        let entry = &mut self.calls[call];
+        let verdict = entry.last.map(|fault| fault.verdict());
+        let asked = verdict.and_then(|verdict| verdict.not_before);
+        let asked = asked.map_or(0, |asked| asked.as_micros() as u64);
+        let (terms, made, once) = (entry.terms, entry.attempts, entry.retried_once);
+        let how = verdict.map_or(Retry::Yes, |verdict| verdict.retry);
+        entry.retried_once |= how == Retry::Once;
+        entry.not_before = now.saturating_add(terms.least_wait(made).max(asked));
+        assert!(attempt == made, "call {call} counts {attempt} attempts of {made}");
+        assert!(how != Retry::Never, "call {call} retries what no retry mends");
+        assert!(how != Retry::Once || !once, "call {call} retries twice what may be billed");
+        assert!(asked <= terms.max_asked_wait, "call {call} waits {asked} µs as asked");
+        assert!(wait >= asked, "call {call} waits {wait} µs, asked for {asked}");
+    }
+
+    /// The execution has no answer; a fallback may follow.
+    pub(crate) fn gave_up(&mut self, call: usize, error: &Error<Fault>) {
+        self.note(format_args!("call {call} gives up: {error}"));
+        let refused = match error.stopped {
+            Reason::BreakerOpen => Some(Part::BreakerOpen),
+            Reason::BulkheadFull => Some(Part::BulkheadFull),
+            Reason::Budget => Some(Part::Budget),
+            Reason::Window => Some(Part::Window),
+            Reason::Deadline => Some(Part::Deadline),
+            Reason::AskedWait => Some(Part::AskedWait),
+            _ => None,
+        };
+        refused.into_iter().for_each(|part| self.count(part));
+        let entry = &mut self.calls[call];
+        entry.gave_up = true;
+        let (made, said) = (entry.attempts, error.attempts);
+        assert!(said == made, "call {call} made {made} attempts and says {said}");
+    }
+
+    pub(crate) fn ended(&mut self, call: usize, how: &Ended) {
+        let entry = &mut self.calls[call];
+        let begun = entry.began.is_some();
+        let again = core::mem::replace(&mut entry.ended, true);
+        if again || !begun {
+            return;
+        }
+        let (part, how) = match how {
+            Ended::Answered => (Part::Answered, "answered"),
+            Ended::GaveUp if entry.attempts == 0 => (Part::Refused, "refused"),
+            Ended::GaveUp => (Part::Failed, "failed"),
+            Ended::FellBack => (Part::FellBack, "fell back"),
+            Ended::Dropped => (Part::Dropped, "dropped"),
+        };
+        self.count(part);
+        self.note(format_args!("call {call} ends: {how}"));
+    }
+
+    /// All that runs was dropped at once.
+    pub(crate) fn drop_all(&mut self) {
+        (0..self.calls.len()).for_each(|call| self.ended(call, &Ended::Dropped));
+    }
+
+    /// The clock stepped.
+    pub(crate) const fn stepped(&mut self) {
+        self.steps += 1;
+    }
+
+    /// The metrics were reset.
+    pub(crate) const fn reset(&mut self) {
+        self.baseline = self.counts;
+    }
+
+    // --- What must hold -------------------------------------------------------------------------
+
+    /// After every poll: parts add up, slots and permits are where the attempts are, retries are paid.
+    pub(crate) fn check(&mut self, shared: &Shared) {
+        let (raw, recent) = (shared.metrics.raw(), shared.metrics.snapshot());
+        let happened: [_; PARTS] = array::from_fn(|n| self.counts[n] - self.baseline[n]);
+        assert!(counted(&raw) == self.counts, "counted {raw:?}, happened {:?}", self.counts);
+        assert!(counted(&recent) == happened, "counted {recent:?}, happened {happened:?}");
+        let calls = self.calls_begun - self.counts[..5].iter().sum::<u64>();
+        let attempts = self.attempts_made - self.counts[5..9].iter().sum::<u64>();
+        for said in [&raw, &recent] {
+            assert!(said.calls.in_flight == calls, "{calls} calls are under way: {said:?}");
+            assert!(said.attempts.in_flight == attempts, "{attempts} are under way: {said:?}");
+        }
+        let started = happened[..5].iter().sum::<u64>() + calls;
+        assert!(recent.calls.started == started, "{started} calls, and {recent:?}");
+
+        let under_way = self.under_way().count();
+        if let Some(slots) = &shared.bulkhead {
+            let taken = slots.taken() as usize;
+            assert!(taken == under_way, "{taken} slots are taken by {under_way} attempts");
+            assert!(under_way <= slots.slots() as usize, "{under_way} attempts at once");
+        }
+        if let Some(breaker) = &shared.breaker {
+            let late = raw.breaker.late_outcomes - self.late_before;
+            if let Phase::HalfOpen { in_flight, .. } = breaker.circuit().phase() {
+                // An outcome that comes late keeps its probe's place until the lease is over.
+                let probes = self.under_way().filter(|attempt| attempt.probe).count() as u64;
+                assert!(
+                    u64::from(in_flight) <= probes + late,
+                    "{in_flight} permits are held by {probes} probes"
+                );
+            }
+        }
+        if let Some(rule) = shared.budget.as_ref().map(Budget::rule) {
+            let full = u64::from(rule.tokens()) * 1000;
+            let given =
+                self.counts[Part::AttemptSucceeded as usize] * u64::from(rule.per_success());
+            let refilled = match shared.refill {
+                0 => 0,
+                period => (self.timeline.climbed() - self.climbed) * 1000 / period,
+            };
+            let (retries, most) =
+                (self.counts[Part::Retry as usize], full - full / 2 + given + refilled);
+            assert!(retries * 1000 <= most, "{retries} retries out of {most} thousandths");
+        }
+    }
+
+    /// When all that is due has been done: nothing outlives its time.
+    pub(crate) fn check_times(&mut self, shared: &Shared) {
+        let now = self.timeline.clock();
+        let outlives = |entry: &Call| {
+            let deadline = entry.began?.saturating_add(entry.terms.deadline);
+            let over = !entry.gave_up && !entry.ended && now >= deadline;
+            let attempt = entry.under_way.is_some_and(|attempt| now >= attempt.ends);
+            (over || attempt).then_some(if over { "deadline" } else { "attempt's time" })
+        };
+        let late = self.calls.iter().enumerate().find_map(|(n, entry)| Some((n, outlives(entry)?)));
+        if let Some((call, what)) = late {
+            panic!("call {call} outlives its {what}");
+        }
+        if let (Some(breaker), Some(opened)) = (&shared.breaker, self.opened) {
+            let at = steadfast::Instant::from_micros(now);
+            let open_for = breaker.rule().open_for();
+            let over = now > opened + open_for.as_micros() as u64 + TICK;
+            let open = breaker.state(at) == State::Open;
+            assert!(!(over && open), "the breaker is open for too long");
+            let remaining = breaker.remaining(at);
+            assert!(remaining <= open_for, "the breaker remains open for {remaining:?}");
+        }
+    }
+
+    /// When nothing runs: all is given back, and the breaker has a way out.
+    pub(crate) fn check_rest(&mut self, shared: &Shared) {
+        let under_way = self.under_way().count();
+        assert!(under_way == 0, "{under_way} attempts are under way at rest");
+        if let Some(breaker) = &shared.breaker {
+            let now = steadfast::Instant::from_micros(self.timeline.clock());
+            let (circuit, rule) = (breaker.circuit(), breaker.rule());
+            let at = circuit.admits_at(rule, now);
+            let admits = circuit.would_admit(rule, at);
+            // A clock that stepped back adds a minute and a bit at most.
+            let longest = rule.open_for().max(rule.lease_for()) + Duration::from_secs(65);
+            assert!(at.since(now) <= longest, "refused until {at:?}: {breaker:?}");
+            assert!(admits, "the breaker never admits: {breaker:?}");
+        }
+    }
+
+    pub(crate) const fn hash(&self) -> (u64, u64) {
+        (self.trace.hash, self.trace.events)
+    }
+
+    /// Calls and attempts since the shared state was made.
+    pub(crate) const fn totals(&self) -> (u64, u64) {
+        (self.calls_begun, self.attempts_made)
+    }
+
+    /// Those still under way are of an epoch that is over.
+    fn end_probes(&mut self) {
+        for attempt in self.calls.iter_mut().filter_map(|call| call.under_way.as_mut()) {
+            attempt.probe = false;
+        }
+    }
+
+    const fn count(&mut self, part: Part) {
+        self.counts[part as usize] += 1;
+    }
+
+    fn under_way(&self) -> impl Iterator<Item = &Attempt> {
+        self.calls.iter().filter_map(|call| call.under_way.as_ref())
+    }
+}
+
+/// What metrics say of each [`Part`].
+const fn counted(snapshot: &Snapshot) -> [u64; PARTS] {
+    let Snapshot { calls, attempts, refusals, breaker, retries, .. } = snapshot;
+    [
+        calls.succeeded,
+        calls.failed,
+        calls.refused,
+        calls.fell_back,
+        calls.cancelled,
+        attempts.succeeded,
+        attempts.failed,
+        attempts.timed_out,
+        attempts.cancelled,
+        *retries,
+        refusals.breaker_open,
+        refusals.bulkhead_full,
+        refusals.budget,
+        refusals.window,
+        refusals.deadline,
+        refusals.asked_wait,
+        breaker.opened,
+        breaker.half_opened,
+        breaker.closed,
+    ]
+}
+
+impl Trace {
+    /// FNV-1a.
+    fn line(&mut self, line: &str) {
+        self.events += 1;
+        if self.print {
+            println!("{line}");
+        }
+        for byte in line.bytes().chain([b'\n']) {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// A breaker opens at the beginning of a tick of its own.
+const TICK: u64 = 1 << 15;
+const PARTS: usize = Part::Closed as usize + 1;

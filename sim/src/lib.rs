@@ -1,0 +1,21 @@
+//! Deterministic simulation: many callers, a provider that misbehaves and a clock that lies, in
+//! virtual time. One seed is a whole run.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `plan.rs` | what a seed decides before anything happens |
+//! | `clock.rs` | virtual time, and a clock that shows it wrongly |
+//! | `executor.rs` | tasks, polled in an order that the seed decides |
+//! | `provider.rs` | the service that is called |
+//! | `ledger.rs` | what happened, by a count of its own, and what must hold |
+//! | `world.rs` | the run: callers, drops, clock steps and reboots |
+#![expect(clippy::indexing_slicing, reason = "a panic here ends the seed, and says so")]
+
+mod clock;
+mod executor;
+mod ledger;
+mod plan;
+mod provider;
+mod world;
+
+pub use world::{Report, run};

@@ -1,0 +1,23 @@
+//! Faults for the simulation to find: `--cfg fault="lost_release"` and the like plants one, in its
+//! test builds alone. Each is one that a library of this field had.
+
+/// A dropped permit is not given back.
+pub(crate) const LOST_RELEASE: bool = cfg!(fault = "lost_release");
+
+/// A ticket of another epoch gives back what is not its own.
+pub(crate) const STALE_RELEASE: bool = cfg!(fault = "stale_release");
+
+/// Jitter takes from a wait that the service asked for.
+pub(crate) const EARLY_WAIT: bool = cfg!(fault = "early_wait");
+
+/// An open period is rounded down.
+pub(crate) const EARLY_PROBE: bool = cfg!(fault = "early_probe");
+
+/// A wait is not held against the deadline.
+pub(crate) const DEADLINE_IGNORED: bool = cfg!(fault = "deadline_ignored");
+
+/// A settled attempt is counted as dropped too.
+pub(crate) const DOUBLE_COUNT: bool = cfg!(fault = "double_count");
+
+/// Every retry is paid.
+pub(crate) const FREE_RETRY: bool = cfg!(fault = "free_retry");

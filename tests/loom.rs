@@ -1,0 +1,626 @@
+//! Every order in which a few threads can meet on the words: `RUSTFLAGS="--cfg loom"` runs them.
+#![cfg(loom)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+use loom::thread::{self, JoinHandle};
+use steadfast::state::{
+    Admission, COUNT_ONLY, Circuit, Meter as _, Outcome, Phase, Rule, Settled, SharedCircuit, Slot,
+    Tally, Ticket, Transition,
+};
+use steadfast::{Budget, BudgetRule, Bulkhead, Instant, Metrics, Trip};
+
+/// The words by themselves, where a handle has too many of them for loom to try all orders.
+#[allow(dead_code, reason = "only some are tried here")]
+#[path = "../src/state/word.rs"]
+mod word;
+use word::Twin;
+
+// --- The circuit ----------------------------------------------------------------------------------
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn b11_failures_at_once_make_one_transition() {
+    model_of_three(|| {
+        let rule = Rule::new(Trip::after(2), OPEN_FOR);
+        let circuit = closed();
+        let tickets = [(); 3].map(|()| admitted(circuit.admit(&rule, at(0))));
+        let settled = join(tickets.map(|ticket| {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.settle(&rule, at(0), ticket, Outcome::Failure))
+        }));
+        for what in [Settled::Counted, Settled::Moved(Transition::Opened), Settled::Late] {
+            assert_eq!(settled.iter().filter(|&&settled| settled == what).count(), 1, "{what:?}");
+        }
+        assert!(matches!(circuit.load().phase(), Phase::Open { .. }));
+        assert_eq!(circuit.load().level(), 1);
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+#[cfg_attr(any(mutant = "relaxed_swaps", mutant = "cold_first"), ignore = "too many orders")]
+fn b07_the_one_probe_goes_to_one_caller() {
+    model_of_three(|| {
+        let circuit = opened();
+        let [one, other] = [(); 2].map(|()| spawn_admit(&circuit, RULE, OPEN_OVER));
+        let mine = circuit.admit(&RULE, OPEN_OVER);
+        let asked = [mine, one.join().unwrap(), other.join().unwrap()];
+        let went: Vec<_> = asked.iter().filter(|&&admission| is_admitted(admission)).collect();
+        assert!(
+            matches!(went[..], [Admission::Admitted(_, Some(Transition::HalfOpened))]),
+            "{went:?}"
+        );
+        assert_eq!(circuit.load().phase(), Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn b07_probes_that_come_and_go_are_never_more_than_the_rule_says() {
+    model(|| {
+        let (circuit, live) = (half_open(RULE.probes(2)), live());
+        let threads = [(); 2].map(|()| {
+            let (circuit, live) = (Arc::clone(&circuit), Arc::clone(&live));
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    if let Admission::Admitted(ticket, _) =
+                        circuit.admit(&RULE.probes(2), OPEN_OVER)
+                    {
+                        // The one that opened it is under way all the while.
+                        assert!(live.fetch_add(1, SeqCst) < 1, "one more probe than allowed");
+                        thread::yield_now();
+                        live.fetch_sub(1, SeqCst);
+                        circuit.release(ticket);
+                    }
+                }
+            })
+        });
+        join(threads);
+        assert_eq!(circuit.load().phase(), Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn b04_a_late_release_leaves_the_probe_that_replaced_it() {
+    model(|| {
+        let circuit = opened();
+        let overdue = admitted(circuit.admit(&RULE, OPEN_OVER));
+        let replacing = spawn_admit(&circuit, RULE, LEASE_OVER);
+        circuit.release(overdue);
+        assert!(is_admitted(replacing.join().unwrap()));
+        assert_eq!(circuit.load().phase(), Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+        assert!(!is_admitted(circuit.admit(&RULE, LEASE_OVER)));
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(
+        mutant = "store_for_cas",
+        mutant = "relaxed_swaps",
+        mutant = "cold_first",
+        mutant = "relaxed_loads"
+    ),
+    should_panic
+)]
+fn a_probe_that_settles_while_it_is_replaced_is_counted_or_late() {
+    model(|| {
+        let circuit = opened();
+        let probe = admitted(circuit.admit(&RULE, OPEN_OVER));
+        let replacing = spawn_admit(&circuit, RULE, LEASE_OVER);
+        let settled = circuit.settle(&RULE, JUST_BEFORE_LEASE_OVER, probe, Outcome::Success);
+        assert!(is_admitted(replacing.join().unwrap()));
+        let expected = match settled {
+            Settled::Late => Phase::HalfOpen { in_flight: 1, succeeded: 0 },
+            _ => Phase::Closed { history: 0 },
+        };
+        assert_eq!(circuit.load().phase(), expected, "{settled:?}");
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(mutant = "relaxed_swaps", mutant = "cold_first", mutant = "relaxed_loads"),
+    should_panic
+)]
+fn a_probe_that_fails_while_another_caller_asks_is_not_lost() {
+    model(|| {
+        let rule = RULE.probes(2);
+        let circuit = half_open(rule);
+        let young = admitted(circuit.admit(&rule, JUST_BEFORE_LEASE_OVER));
+        let asking = spawn_admit(&circuit, rule, LEASE_OVER);
+        let settled = circuit.settle(&rule, LEASE_OVER, young, Outcome::Failure);
+        assert_eq!(settled, Settled::Moved(Transition::Opened), "replaced under its lease");
+        assert!(!is_admitted(asking.join().unwrap()));
+        assert_eq!(circuit.load().level(), 2);
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(
+        mutant = "store_for_cas",
+        mutant = "relaxed_swaps",
+        mutant = "hot_first",
+        mutant = "relaxed_loads"
+    ),
+    should_panic
+)]
+fn a_second_probe_is_not_replaced_under_the_lease_of_the_first() {
+    model(|| {
+        let rule = RULE.probes(2);
+        let circuit = half_open(rule);
+        // The same slot, wanted by a caller within the first probe's lease and by one past it.
+        let within = spawn_admit(&circuit, rule, JUST_BEFORE_LEASE_OVER);
+        let past = circuit.admit(&rule, LEASE_OVER);
+        let within = within.join().unwrap();
+        assert!(is_admitted(within) != is_admitted(past), "{within:?} and {past:?}");
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(
+        mutant = "store_for_cas",
+        mutant = "relaxed_swaps",
+        mutant = "hot_first",
+        mutant = "relaxed_loads"
+    ),
+    should_panic
+)]
+fn a_probe_in_a_slot_given_back_late_is_not_replaced() {
+    model(|| {
+        let rule = RULE.probes(2);
+        let circuit = half_open(rule);
+        let overdue = admitted(circuit.admit(&rule, OPEN_OVER));
+        let asking = spawn_admit(&circuit, rule, LEASE_OVER);
+        circuit.release(overdue);
+        let mine = circuit.admit(&rule, LEASE_OVER);
+        let theirs = asking.join().unwrap();
+        for ticket in [mine, theirs].into_iter().filter_map(ticket) {
+            let (_, settled) = circuit.load().settle(&rule, LEASE_OVER, ticket, Outcome::Failure);
+            assert_ne!(settled, Settled::Late, "replaced under its lease");
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(
+        mutant = "store_for_cas",
+        mutant = "relaxed_swaps",
+        mutant = "hot_first",
+        mutant = "relaxed_loads"
+    ),
+    should_panic
+)]
+fn a_probe_by_a_clock_that_is_behind_is_not_replaced_either() {
+    model(|| {
+        let rule = RULE.probes(2);
+        let circuit = half_open(rule);
+        let overdue = admitted(circuit.admit(&rule, OPEN_OVER));
+        let asking = spawn_admit(&circuit, rule, LEASE_OVER);
+        circuit.release(overdue);
+        let mine = circuit.admit(&rule, JUST_BEFORE_LEASE_OVER);
+        let _ = asking.join().unwrap();
+        if let Some(ticket) = ticket(mine) {
+            let (_, settled) = circuit.load().settle(&rule, LEASE_OVER, ticket, Outcome::Failure);
+            assert_ne!(settled, Settled::Late, "replaced under its lease");
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn a_half_open_circuit_whose_cold_word_lags_refuses_for_a_lease_and_no_longer() {
+    model_of_three(|| {
+        let circuit = opened();
+        let probing = spawn_admit(&circuit, RULE, OPEN_OVER);
+        let refused = thread::spawn({
+            let circuit = Arc::clone(&circuit);
+            move || {
+                let asked = circuit.admit(&RULE, OPEN_OVER);
+                let seen = circuit.load();
+                if is_admitted(asked) {
+                    assert_ne!(seen.remaining(&RULE, OPEN_OVER), Duration::ZERO);
+                }
+                (asked, seen)
+            }
+        });
+        let (asked, seen) = refused.join().unwrap();
+        assert!(is_admitted(asked) != is_admitted(probing.join().unwrap()));
+        for circuit in [seen, circuit.load()] {
+            assert!(!circuit.would_admit(&RULE, OPEN_OVER), "read as over: {circuit:?}");
+        }
+        assert!(is_admitted(circuit.admit(&RULE, LEASE_OVER)), "wedged: {circuit:?}");
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "cold_first", should_panic)]
+fn two_probes_that_fail_at_once_are_one_opening() {
+    model(|| {
+        let rule = RULE.probes(2);
+        let circuit = opened();
+        let probes = [(); 2].map(|()| admitted(circuit.admit(&rule, OPEN_OVER)));
+        join(probes.map(|ticket| {
+            let circuit = Arc::clone(&circuit);
+            thread::spawn(move || circuit.settle(&rule, OPEN_OVER, ticket, Outcome::Failure))
+        }));
+        assert_eq!(circuit.load().level(), 2);
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(mutant = "relaxed_swaps", mutant = "cold_first", mutant = "relaxed_loads"),
+    should_panic
+)]
+fn the_level_is_right_whenever_it_is_read() {
+    model(|| {
+        let circuit = opened();
+        let probing = thread::spawn({
+            let circuit = Arc::clone(&circuit);
+            move || {
+                let ticket = admitted(circuit.admit(&RULE, OPEN_OVER));
+                circuit.settle(&RULE, OPEN_OVER, ticket, Outcome::Failure)
+            }
+        });
+        for _ in 0..2 {
+            let seen = circuit.load();
+            let expected = if opened_twice(seen) { 2 } else { 1 };
+            assert_eq!(seen.level(), expected, "{seen:?}");
+        }
+        assert_eq!(probing.join().unwrap(), Settled::Moved(Transition::Opened));
+        assert_eq!(circuit.load().level(), 2);
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(mutant = "relaxed_swaps", mutant = "cold_first", mutant = "relaxed_loads"),
+    should_panic
+)]
+#[cfg_attr(mutant = "store_for_cas", ignore = "too many orders")]
+fn the_level_is_right_after_two_transitions_that_a_refused_caller_overtakes() {
+    model(|| {
+        let circuit = closed();
+        let ticket = admitted(circuit.admit(&RULE, at(0)));
+        let opening = thread::spawn({
+            let circuit = Arc::clone(&circuit);
+            move || circuit.settle(&RULE, at(0), ticket, Outcome::Failure)
+        });
+        let probing = spawn_admit(&circuit, RULE, OPEN_OVER);
+        let _ = circuit.admit(&RULE, OPEN_OVER);
+        assert_eq!(opening.join().unwrap(), Settled::Moved(Transition::Opened));
+        let _ = probing.join().unwrap();
+        assert_eq!(circuit.load().level(), 1, "{:?}", circuit.load());
+    });
+}
+
+// --- The bulkhead ---------------------------------------------------------------------------------
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn a_bulkhead_is_never_over_its_slots_and_all_come_back() {
+    model_of_three(|| {
+        let (bulkhead, live) = (Arc::new(Bulkhead::new(2)), live());
+        assert_eq!(bulkhead.taken(), 0);
+        let threads = [(); 3].map(|()| {
+            let (bulkhead, live) = (Arc::clone(&bulkhead), Arc::clone(&live));
+            thread::spawn(move || {
+                if let Ok(slot) = Slot::try_acquire(bulkhead) {
+                    let over = live.fetch_add(1, SeqCst) >= 2;
+                    thread::yield_now();
+                    live.fetch_sub(1, SeqCst);
+                    drop(slot);
+                    assert!(!over, "one more than there are slots");
+                }
+            })
+        });
+        join(threads);
+        assert_eq!(bulkhead.taken(), 0);
+    });
+}
+
+// --- The budget -----------------------------------------------------------------------------------
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn failures_at_once_take_a_token_each() {
+    model_of_three(|| {
+        let budget = Arc::new(Budget::with_rule(BudgetRule::new(4, 0, Duration::ZERO)));
+        assert_eq!(budget.tokens(), 4);
+        let mine = budget.withdraw(at(0));
+        let [one, other] = join([(); 2].map(|()| spawn_withdraw(&budget, at(0))));
+        assert_eq!(budget.tokens(), 1);
+        assert_eq!([mine, one, other].iter().filter(|&&paid| paid).count(), 1);
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn a_success_during_failures_gives_its_part_and_no_more() {
+    model_of_three(|| {
+        let budget = Arc::new(Budget::with_rule(BudgetRule::new(4, 1000, Duration::ZERO)));
+        let _ = budget.withdraw(at(0));
+        let _ = budget.withdraw(at(0));
+        let failing = [(); 2].map(|()| spawn_withdraw(&budget, at(0)));
+        budget.deposit();
+        join(failing);
+        assert_eq!(budget.tokens(), 1);
+    });
+}
+
+#[test]
+fn a_refill_is_claimed_once() {
+    model_of_three(|| {
+        let rule = BudgetRule::new(4, 0, Duration::from_secs(1));
+        let budget = Arc::new(Budget::with_rule(rule));
+        for _ in 0..4 {
+            let _ = budget.withdraw(at(0));
+        }
+        // One refill is due at this time: it pays for one of the two failures.
+        join([(); 2].map(|()| spawn_withdraw(&budget, at(1_500))));
+        assert_eq!(budget.tokens(), 0);
+        let _ = budget.withdraw(at(1_500));
+        assert_eq!(budget.tokens(), 0);
+    });
+}
+
+// --- The metrics ----------------------------------------------------------------------------------
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_counts", mutant = "relaxed_loads"), should_panic)]
+fn a_call_that_starts_and_ends_is_under_way_at_most_once_to_whoever_reads() {
+    model(|| {
+        let metrics = metrics();
+        let calling = thread::spawn({
+            let metrics = Arc::clone(&metrics);
+            move || {
+                fail(&*metrics);
+                succeed(&*metrics);
+            }
+        });
+        let seen = metrics.snapshot();
+        assert!(seen.calls.in_flight <= 2 && seen.calls.started <= 2, "{:?}", seen.calls);
+        assert!(seen.attempts.in_flight <= 2 && seen.attempts.started <= 2, "{:?}", seen.attempts);
+        calling.join().unwrap();
+        let seen = metrics.snapshot();
+        assert_eq!((seen.calls.started, seen.calls.in_flight), (2, 0));
+        assert_eq!((seen.calls.succeeded, seen.calls.failed), (1, 1));
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_add", should_panic)]
+fn calls_at_once_are_all_counted() {
+    model_of_three(|| {
+        let metrics = metrics();
+        join([(); 2].map(|()| {
+            let metrics = Arc::clone(&metrics);
+            thread::spawn(move || {
+                succeed(&*metrics);
+                fail(&*metrics);
+            })
+        }));
+        let seen = metrics.snapshot();
+        assert_eq!((seen.calls.started, seen.calls.in_flight), (4, 0));
+        assert_eq!((seen.calls.succeeded, seen.calls.failed), (2, 2));
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_counts", mutant = "relaxed_loads"), should_panic)]
+#[cfg_attr(mutant = "relaxed_stores", ignore = "too many orders")]
+fn a_call_during_a_reset_is_counted_before_it_or_after_it() {
+    model_of_three(|| {
+        let metrics = metrics();
+        let calling = thread::spawn({
+            let metrics = Arc::clone(&metrics);
+            move || fail(&*metrics)
+        });
+        let reading = thread::spawn({
+            let metrics = Arc::clone(&metrics);
+            move || metrics.snapshot()
+        });
+        metrics.reset().unwrap();
+        let after = metrics.snapshot();
+        assert!(after.calls.started <= 1 && after.attempts.started <= 1, "{after:?}");
+        calling.join().unwrap();
+        let seen = reading.join().unwrap();
+        assert!(seen.calls.started <= 1 && seen.attempts.started <= 1, "{seen:?}");
+        let last = metrics.snapshot();
+        assert_eq!(last.calls.in_flight, 0);
+        assert!(last.calls.failed <= 1);
+        if after.calls.in_flight == 1 {
+            assert_eq!(last.calls.failed, 1, "under way at the reset, so counted after it");
+        }
+        assert_eq!(metrics.raw().calls.failed, 1);
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
+fn a_snapshot_during_a_reset_is_of_before_it_or_after_it() {
+    model(|| {
+        let metrics = metrics();
+        refuse(&*metrics);
+        let resetting = thread::spawn({
+            let metrics = Arc::clone(&metrics);
+            move || metrics.reset().unwrap()
+        });
+        let seen = metrics.snapshot();
+        let both = (seen.calls.refused, seen.refusals.breaker_open);
+        assert!(both == (1, 1) || both == (0, 0), "{both:?}");
+        resetting.join().unwrap();
+        assert_eq!(metrics.snapshot().calls.refused, 0);
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
+fn a_twin_that_is_replaced_twice_while_it_is_read_is_read_whole() {
+    model(|| {
+        let twin = Arc::new(Twin::<2>::new());
+        // Each copy is written once by this thread: loom wants one that was there before the others.
+        for value in [1, 2] {
+            twin.try_replace(|| [value; 2]).unwrap();
+        }
+        let replacing = thread::spawn({
+            let twin = Arc::clone(&twin);
+            move || {
+                for value in [3, 4] {
+                    twin.try_replace(|| [value; 2]).unwrap();
+                }
+            }
+        });
+        let [one, other] = twin.load();
+        assert_eq!(one, other);
+        replacing.join().unwrap();
+        assert_eq!(twin.load(), [4; 2]);
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(mutant = "store_for_cas", mutant = "relaxed_swaps", mutant = "relaxed_stores"),
+    ignore = "too many orders"
+)]
+fn resets_at_once_are_done_or_say_that_another_is_under_way() {
+    model_of_three(|| {
+        let metrics = metrics();
+        refuse(&*metrics);
+        let resetting = [(); 2].map(|()| {
+            let metrics = Arc::clone(&metrics);
+            thread::spawn(move || metrics.reset().is_ok())
+        });
+        assert!(join(resetting).contains(&true));
+        let seen = metrics.snapshot();
+        assert_eq!((seen.calls.refused, seen.refusals.breaker_open), (0, 0));
+        metrics.reset().unwrap();
+    });
+}
+
+// --- What the models are made of ------------------------------------------------------------------
+
+/// Runs `check` in every order with up to three preemptions.
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    explore(3, check);
+}
+
+/// Two preemptions: three threads have too many orders with three.
+fn model_of_three(check: impl Fn() + Send + Sync + 'static) {
+    explore(2, check);
+}
+
+fn explore(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 10_000;
+    builder.check(check);
+}
+
+fn join<T, const N: usize>(threads: [JoinHandle<T>; N]) -> [T; N] {
+    threads.map(|thread| thread.join().unwrap())
+}
+
+/// A closed circuit. Loom's words come to life when first touched, which one thread must do for all.
+fn closed() -> Arc<SharedCircuit> {
+    let circuit = Arc::new(SharedCircuit::new());
+    assert_eq!(circuit.load(), Circuit::CLOSED);
+    circuit
+}
+
+/// A circuit that one failure has opened, at the origin.
+fn opened() -> Arc<SharedCircuit> {
+    let circuit = closed();
+    let ticket = admitted(circuit.admit(&RULE, at(0)));
+    let _ = circuit.settle(&RULE, at(0), ticket, Outcome::Failure);
+    circuit
+}
+
+/// A circuit whose first probe is under way.
+fn half_open(rule: Rule) -> Arc<SharedCircuit> {
+    let circuit = opened();
+    let _ = admitted(circuit.admit(&rule, OPEN_OVER));
+    circuit
+}
+
+/// Counts who is in there at the moment. No word of a model: loom does not switch threads at it.
+fn live() -> Arc<AtomicU32> {
+    Arc::new(AtomicU32::new(0))
+}
+
+fn spawn_admit(circuit: &Arc<SharedCircuit>, rule: Rule, now: Instant) -> JoinHandle<Admission> {
+    let circuit = Arc::clone(circuit);
+    thread::spawn(move || circuit.admit(&rule, now))
+}
+
+fn spawn_withdraw(budget: &Arc<Budget>, now: Instant) -> JoinHandle<bool> {
+    let budget = Arc::clone(budget);
+    thread::spawn(move || budget.withdraw(now))
+}
+
+fn admitted(admission: Admission) -> Ticket {
+    ticket(admission).unwrap()
+}
+
+fn ticket(admission: Admission) -> Option<Ticket> {
+    match admission {
+        Admission::Admitted(ticket, _) => Some(ticket),
+        Admission::Refused => None,
+    }
+}
+
+fn is_admitted(admission: Admission) -> bool {
+    ticket(admission).is_some()
+}
+
+/// Opened again by its probe: later than at first.
+fn opened_twice(circuit: Circuit) -> bool {
+    matches!(circuit.phase(), Phase::Open { .. }) && !circuit.would_admit(&RULE, OPEN_OVER)
+}
+
+fn metrics() -> Arc<Metrics<COUNT_ONLY>> {
+    let metrics = Arc::new(Metrics::new());
+    // Twice, for both copies of the baseline.
+    metrics.reset().unwrap();
+    metrics.reset().unwrap();
+    let _ = metrics.snapshot();
+    metrics
+}
+
+fn succeed(metrics: &Metrics<COUNT_ONLY>) {
+    metrics.started(0);
+    metrics.succeeded(0, at(0), Duration::ZERO);
+}
+
+fn fail(metrics: &Metrics<COUNT_ONLY>) {
+    metrics.started(0);
+    metrics.count(Tally::AttemptFailed);
+    metrics.count(Tally::CallFailed);
+}
+
+fn refuse(metrics: &Metrics<COUNT_ONLY>) {
+    metrics.started(0);
+    metrics.count(Tally::Unattempted);
+    metrics.count(Tally::BreakerOpen);
+    metrics.count(Tally::CallRefused);
+}
+
+const fn at(millis: u64) -> Instant {
+    Instant::from_micros(millis * 1000)
+}
+
+const OPEN_FOR: Duration = Duration::from_secs(1);
+const RULE: Rule = Rule::new(Trip::after(1), OPEN_FOR).lease(Duration::from_secs(10));
+const OPEN_OVER: Instant = at(1_100);
+/// Past the lease of a probe that went at `OPEN_OVER`, and the moment before.
+const LEASE_OVER: Instant = at(11_300);
+const JUST_BEFORE_LEASE_OVER: Instant = at(11_000);

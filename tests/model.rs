@@ -1,0 +1,458 @@
+//! The circuit against a naive model: a list of outcomes, instants, and no word to be packed.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use core::time::Duration;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, TestRunner};
+use steadfast::state::{
+    Admission, Circuit, Outcome, Phase, Rule, Settled, SharedCircuit, State, Ticket, Transition,
+};
+use steadfast::{Instant, Trip};
+
+/// How many operations there are in one case: enough for a few openings, few enough to shrink.
+const OPERATIONS_A_CASE: usize = 500;
+/// As many as fit into a second or a few; `STEADFAST_MODEL_OPERATIONS` asks for another number.
+const OPERATIONS: usize = 50_000;
+
+#[test]
+fn any_sequence_of_operations_ends_where_a_naive_model_does() {
+    let operations = std::env::var("STEADFAST_MODEL_OPERATIONS")
+        .map_or(OPERATIONS, |number| number.parse().expect("a number of operations"));
+    let cases = operations.div_ceil(OPERATIONS_A_CASE) as u32;
+    let start = prop_oneof![Just(0), 0..u64::MAX >> 1, Just((1 << 38) - 1)];
+    let case = (start, rule(), proptest::collection::vec(operation(), OPERATIONS_A_CASE));
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    TestRunner::new(config)
+        .run(&case, |(start, rule, operations)| {
+            let mut pair = Pair::new(Instant::from_micros(start), rule);
+            for operation in operations {
+                pair.operate(operation)?;
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn random_operations_reach_every_phase_and_every_answer() {
+    let mut runner = TestRunner::deterministic();
+    let mut seen = Seen::default();
+    for _ in 0..100 {
+        let case = proptest::collection::vec(operation(), OPERATIONS_A_CASE);
+        let operations = case.new_tree(&mut runner).unwrap().current();
+        let rule = rule().new_tree(&mut runner).unwrap().current();
+        let mut pair = Pair::new(Instant::ORIGIN, rule);
+        for operation in operations {
+            pair.operate(operation).unwrap();
+        }
+        seen.add(&pair.seen);
+    }
+    let Seen { opened, half_opened, closed, replaced, refused, stale, old } = seen;
+    for (what, times) in [
+        ("opened", opened),
+        ("half-opened", half_opened),
+        ("closed", closed),
+        ("probes replaced after their lease", replaced),
+        ("refusals", refused),
+        ("outcomes of another epoch", stale),
+        ("outcomes too old", old),
+    ] {
+        assert!(times >= 10, "{what}: {times}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Admit,
+    Settle(usize, Outcome),
+    Drop(usize),
+    /// Time goes by.
+    Pass(u64),
+    /// The clock steps back.
+    Back(u64),
+    /// The clock is set to an instant that is near where its coarse time comes round.
+    Wrap(u64),
+    /// Settings change.
+    Follow(Rule),
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => Just(Operation::Admit),
+        5 => any::<usize>().prop_map(|which| Operation::Settle(which, Outcome::Failure)),
+        3 => any::<usize>().prop_map(|which| Operation::Settle(which, Outcome::Success)),
+        1 => any::<usize>().prop_map(Operation::Drop),
+        5 => length().prop_map(Operation::Pass),
+        1 => length().prop_map(Operation::Back),
+        1 => (0..1_000_u64, 0..1_u64 << 20).prop_map(|(round, offset)| {
+            Operation::Wrap((round << 37).saturating_sub(1 << 19) + offset)
+        }),
+        1 => rule().prop_map(Operation::Follow),
+    ]
+}
+
+/// From microseconds to days, each size as often as another.
+fn length() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0..20_000_u64,
+        0..2_000_000_u64,
+        0..200_000_000_u64,
+        0..20_000_000_000_u64,
+        0..300_000_000_000_u64,
+    ]
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let span =
+        prop_oneof![50_000..200_000_u64, 50_000..90_000_000_u64, 50_000..=86_400_000_000_u64];
+    let trip = (1..=23_u32).prop_flat_map(|failures| (Just(failures), failures..=23));
+    let short = (1..=3_u32).prop_flat_map(|failures| (Just(failures), failures..=8));
+    let probes = prop_oneof![1..=4_u32, 1..=63_u32];
+    (prop_oneof![short, trip], span.clone(), span, probes).prop_map(
+        |((failures, window), open_for, lease, probes)| {
+            Rule::new(Trip::after(failures).of_last(window), Duration::from_micros(open_for))
+                .lease(Duration::from_micros(lease))
+                .probes(probes)
+        },
+    )
+}
+
+/// The circuit as arithmetic, the same one shared, and the model, side by side.
+struct Pair {
+    shared: SharedCircuit,
+    circuit: Circuit,
+    model: Model,
+    rule: Rule,
+    now: Instant,
+    held: Vec<(Ticket, Leave)>,
+    seen: Seen,
+}
+
+/// How often the model came by.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    opened: u32,
+    half_opened: u32,
+    closed: u32,
+    replaced: u32,
+    refused: u32,
+    stale: u32,
+    old: u32,
+}
+
+impl Pair {
+    fn new(now: Instant, rule: Rule) -> Self {
+        Self {
+            shared: SharedCircuit::new(),
+            circuit: Circuit::CLOSED,
+            model: Model::new(),
+            rule,
+            now,
+            held: Vec::new(),
+            seen: Seen::default(),
+        }
+    }
+
+    fn operate(&mut self, operation: Operation) -> Result<(), TestCaseError> {
+        match operation {
+            Operation::Admit => self.admit()?,
+            Operation::Settle(which, outcome) => self.settle(which, outcome)?,
+            Operation::Drop(which) => self.release(which),
+            Operation::Pass(micros) => self.set(self.now.as_micros().saturating_add(micros)),
+            Operation::Back(micros) => self.set(self.now.as_micros().saturating_sub(micros)),
+            Operation::Wrap(at) => self.set(at),
+            Operation::Follow(rule) => self.rule = rule,
+        }
+        self.forget();
+        self.same()
+    }
+
+    fn admit(&mut self) -> Result<(), TestCaseError> {
+        let (rule, now) = (self.rule, self.now);
+        let (circuit, admission) = self.circuit.admit(&rule, now);
+        prop_assert_eq!(self.shared.admit(&rule, now), admission, "shared");
+        prop_assert_eq!(self.circuit.would_admit(&rule, now), admission != Admission::Refused);
+        self.circuit = circuit;
+        let epoch = self.model.epoch;
+        match (admission, self.model.admit(&rule, now)) {
+            (Admission::Refused, None) => self.seen.refused += 1,
+            (Admission::Admitted(ticket, moved), Some((leave, half_opened))) => {
+                prop_assert_eq!(moved, half_opened.then_some(Transition::HalfOpened));
+                self.seen.half_opened += u32::from(half_opened);
+                self.seen.replaced += u32::from(!half_opened && leave.epoch != epoch);
+                self.held.push((ticket, leave));
+            }
+            (said, expected) => prop_assert!(false, "{said:?}, expected {expected:?}"),
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, which: usize, outcome: Outcome) -> Result<(), TestCaseError> {
+        let Some((ticket, leave)) = self.take(which) else { return Ok(()) };
+        let (rule, now, epoch) = (self.rule, self.now, self.model.epoch);
+        let (circuit, settled) = self.circuit.settle(&rule, now, ticket, outcome);
+        prop_assert_eq!(self.shared.settle(&rule, now, ticket, outcome), settled, "shared");
+        self.circuit = circuit;
+        prop_assert_eq!(settled, self.model.settle(&rule, now, leave, outcome));
+        match settled {
+            Settled::Moved(Transition::Closed) => self.seen.closed += 1,
+            Settled::Moved(_) => self.seen.opened += 1,
+            Settled::Late if leave.epoch == epoch => self.seen.old += 1,
+            Settled::Late => self.seen.stale += 1,
+            Settled::Counted => {}
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, which: usize) {
+        if let Some((ticket, leave)) = self.take(which) {
+            self.circuit = self.circuit.release(ticket);
+            self.shared.release(ticket);
+            self.model.release(leave);
+        }
+    }
+
+    fn set(&mut self, micros: u64) {
+        // Far enough from the last instant there is that no wait is cut off there.
+        self.now = Instant::from_micros(micros.min(u64::MAX >> 1));
+    }
+
+    fn take(&mut self, which: usize) -> Option<(Ticket, Leave)> {
+        let which = which.checked_rem(self.held.len())?;
+        Some(self.held.swap_remove(which))
+    }
+
+    /// An epoch has a number of a few bits: what is as old as that many epochs is not reported.
+    fn forget(&mut self) {
+        let epoch = self.model.epoch;
+        self.held.retain(|(_, leave)| epoch - leave.epoch < 64);
+    }
+
+    /// What can be seen of the two is the same.
+    fn same(&self) -> Result<(), TestCaseError> {
+        let (circuit, model, rule, now) = (self.circuit, &self.model, &self.rule, self.now);
+        prop_assert_eq!(self.shared.load(), circuit, "shared");
+        match (circuit.phase(), &model.phase) {
+            (Phase::Closed { history }, Doing::Closed { outcomes }) => {
+                let failures = outcomes.iter().filter(|failed| **failed).count();
+                prop_assert_eq!(history.count_ones() as usize, failures);
+            }
+            (Phase::Open { .. }, Doing::Open { .. }) => {}
+            (
+                Phase::HalfOpen { in_flight, succeeded },
+                Doing::HalfOpen { under_way, worked, .. },
+            ) => prop_assert_eq!((in_flight, succeeded), (*under_way, *worked)),
+            (phase, doing) => prop_assert!(false, "{phase:?}, expected {doing:?}"),
+        }
+        let left = model.left(rule, now);
+        let longest = match model.phase {
+            Doing::Open { .. } => rule.open_for(),
+            _ => rule.lease_for(),
+        };
+        prop_assert_eq!(circuit.remaining(rule, now), left.min(longest));
+        prop_assert_eq!(circuit.admits_at(rule, now), now.after(left));
+        prop_assert_eq!(circuit.would_admit(rule, now), left.is_zero());
+        prop_assert_eq!(circuit.level(), model.level);
+        let state = match model.phase {
+            Doing::Closed { .. } => State::Closed,
+            Doing::Open { .. } if !left.is_zero() => State::Open,
+            _ => State::HalfOpen,
+        };
+        prop_assert_eq!(circuit.state(rule, now), state);
+        Ok(())
+    }
+}
+
+/// The breaker told as plainly as can be.
+struct Model {
+    /// Counts transitions and replaced probes. It never wraps.
+    epoch: u64,
+    level: u32,
+    phase: Doing,
+}
+
+#[derive(Debug)]
+enum Doing {
+    Closed {
+        /// Whether each failed, oldest first.
+        outcomes: Vec<bool>,
+    },
+    Open {
+        until: u64,
+    },
+    HalfOpen {
+        under_way: u32,
+        worked: u32,
+        /// Until when the youngest probe has leave not to report.
+        lease: u64,
+    },
+}
+
+/// What the model knows of an attempt that it admitted.
+#[derive(Clone, Copy, Debug)]
+struct Leave {
+    epoch: u64,
+    at: Instant,
+}
+
+impl Model {
+    const fn new() -> Self {
+        Self { epoch: 0, level: 0, phase: Doing::Closed { outcomes: Vec::new() } }
+    }
+
+    /// Leave for an attempt, and whether that made it half-open.
+    fn admit(&mut self, rule: &Rule, now: Instant) -> Option<(Leave, bool)> {
+        if !self.left(rule, now).is_zero() {
+            return None;
+        }
+        let lease = rounded_up(now.as_micros() + micros(rule.lease_for()), LEASE_UNIT);
+        let mut half_opened = false;
+        match &mut self.phase {
+            Doing::Closed { .. } => {}
+            Doing::Open { .. } => {
+                half_opened = true;
+                self.move_to(Doing::HalfOpen { under_way: 1, worked: 0, lease });
+            }
+            Doing::HalfOpen { under_way, worked, lease: youngest }
+                if 0 < *under_way && *under_way + *worked < rule.probe_count() =>
+            {
+                *under_way += 1;
+                *youngest = lease;
+            }
+            Doing::HalfOpen { worked, .. } => {
+                // All probes have reported, or are given up: this one is first of a new epoch. At
+                // least one more must succeed, even if the rule has come to ask for fewer.
+                let worked = (*worked).min(rule.probe_count() - 1);
+                self.move_to(Doing::HalfOpen { under_way: 1, worked, lease });
+            }
+        }
+        Some((Leave { epoch: self.epoch, at: now }, half_opened))
+    }
+
+    fn settle(&mut self, rule: &Rule, now: Instant, leave: Leave, outcome: Outcome) -> Settled {
+        if leave.epoch != self.epoch || self.is_old(rule, now, leave) {
+            return Settled::Late;
+        }
+        match (&mut self.phase, outcome) {
+            (Doing::Closed { outcomes }, _) => {
+                outcomes.push(outcome == Outcome::Failure);
+                let kept = outcomes.len().saturating_sub(23);
+                outcomes.drain(..kept);
+                let window = outcomes.len().saturating_sub(rule.trip().window() as usize);
+                let failures = outcomes[window..].iter().filter(|failed| **failed).count();
+                if outcome == Outcome::Failure && failures >= rule.trip().failures() as usize {
+                    return self.open(rule, now);
+                }
+                Settled::Counted
+            }
+            (Doing::HalfOpen { .. }, Outcome::Failure) => self.open(rule, now),
+            (Doing::HalfOpen { under_way, worked, .. }, Outcome::Success) => {
+                *under_way -= 1;
+                *worked += 1;
+                if *worked < rule.probe_count() {
+                    return Settled::Counted;
+                }
+                self.level = 0;
+                self.move_to(Doing::Closed { outcomes: Vec::new() });
+                Settled::Moved(Transition::Closed)
+            }
+            // Nothing is admitted in the epoch of an open circuit.
+            (Doing::Open { .. }, _) => Settled::Late,
+        }
+    }
+
+    const fn release(&mut self, leave: Leave) {
+        if let (Doing::HalfOpen { under_way, .. }, true) =
+            (&mut self.phase, leave.epoch == self.epoch)
+        {
+            *under_way -= 1;
+        }
+    }
+
+    /// For how long it refuses.
+    fn left(&self, rule: &Rule, now: Instant) -> Duration {
+        match self.phase {
+            Doing::Closed { .. } => Duration::ZERO,
+            Doing::Open { until } => left(until, now, OPEN_UNIT, OPEN_ROUND, rule.open_for()),
+            Doing::HalfOpen { under_way, worked, lease } => {
+                if under_way == 0 || under_way + worked < rule.probe_count() {
+                    return Duration::ZERO;
+                }
+                left(lease, now, LEASE_UNIT, LEASE_ROUND, rule.lease_for())
+            }
+        }
+    }
+
+    /// A probe's leave is over after its lease, any other's after 16 open periods or 15 minutes.
+    fn is_old(&self, rule: &Rule, now: Instant, leave: Leave) -> bool {
+        let limit = match self.phase {
+            Doing::HalfOpen { .. } => micros(rule.lease_for()),
+            _ => micros(rule.open_for() * 16).max(micros(Duration::from_secs(15 * 60))),
+        };
+        let limit = rounded_up(limit, OPEN_UNIT);
+        let age = rounded_down(now.as_micros(), OPEN_UNIT)
+            .wrapping_sub(rounded_down(leave.at.as_micros(), OPEN_UNIT));
+        // As the clock goes round, the longest of all ages are steps back, which count for nothing.
+        let age = age % OPEN_ROUND;
+        limit < age && age < OPEN_ROUND - OPEN_UNIT - STEPS_BACK
+    }
+
+    fn open(&mut self, rule: &Rule, now: Instant) -> Settled {
+        let until = rounded_up(now.as_micros() + micros(rule.open_for()), OPEN_UNIT);
+        self.level = (self.level + 1).min(15);
+        self.move_to(Doing::Open { until });
+        Settled::Moved(Transition::Opened)
+    }
+
+    fn move_to(&mut self, phase: Doing) {
+        self.epoch += 1;
+        self.phase = phase;
+    }
+}
+
+impl Seen {
+    const fn add(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.half_opened += other.half_opened;
+        self.closed += other.closed;
+        self.replaced += other.replaced;
+        self.refused += other.refused;
+        self.stale += other.stale;
+        self.old += other.old;
+    }
+}
+
+/// What is left until `until` by a clock that goes round every `round`: nothing if that is more than
+/// `span` and a disagreement between two readings can explain.
+fn left(until: u64, now: Instant, unit: u64, round: u64, span: Duration) -> Duration {
+    let units = until.wrapping_sub(rounded_down(now.as_micros(), unit)) % round;
+    if units > rounded_up(micros(span) + DISAGREEMENT, unit) {
+        return Duration::ZERO;
+    }
+    Duration::from_micros(units.saturating_sub(now.as_micros() % unit))
+}
+
+const fn rounded_up(micros: u64, unit: u64) -> u64 {
+    micros.div_ceil(unit) * unit
+}
+
+const fn rounded_down(micros: u64, unit: u64) -> u64 {
+    micros / unit * unit
+}
+
+fn micros(length: Duration) -> u64 {
+    length.as_micros().try_into().unwrap()
+}
+
+/// An open period ends with one of these, and goes round with 2^24 of them (76 hours).
+const OPEN_UNIT: u64 = 1 << 14;
+const OPEN_ROUND: u64 = OPEN_UNIT << 24;
+/// A lease ends with one of these, and goes round with 2^20 of them (38 hours).
+const LEASE_UNIT: u64 = 1 << 17;
+const LEASE_ROUND: u64 = LEASE_UNIT << 20;
+/// How far two readings of a clock may disagree.
+const DISAGREEMENT: u64 = 64_000_000;
+/// How far a clock may step back behind an attempt (9.5 hours) before that is taken for an age.
+const STEPS_BACK: u64 = OPEN_UNIT << 21;
