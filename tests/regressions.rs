@@ -101,6 +101,25 @@ fn a_run_that_is_over_makes_no_attempt_and_asks_for_none() {
 }
 
 #[test]
+fn of_two_attempts_one_that_is_hopeless_ends_it_whichever_fails_first() {
+    for classes in [[Class::Permanent, Class::Transient], [Class::Transient, Class::Permanent]] {
+        let policy = Policy::new().attempts(9);
+        let mut run = policy.start(at(0), 0);
+        let (Leave::Granted(one), Leave::Granted(two)) =
+            (run.attempt(at(0)).next, run.attempt(at(0)).next)
+        else {
+            panic!("two may be under way")
+        };
+        let [first, second] = classes.map(|class| Some(Err::<u8, _>(Fault(class))));
+        assert!(matches!(run.settle(one, at(1), first, || 0).next, Next::Pending));
+        let Next::Done(Err(error)) = run.settle(two, at(1), second, || 0).next else {
+            panic!("a permanent error is not mended by a retry")
+        };
+        assert_eq!(error.stopped, steadfast::Reason::Class);
+    }
+}
+
+#[test]
 fn attempts_used_up_are_no_refusal_by_the_deadline() {
     let metrics = Metrics::<COUNT_ONLY>::new();
     let policy = Policy::new().metrics(&metrics).retry_all();

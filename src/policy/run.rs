@@ -48,6 +48,8 @@ pub struct Run<'p, E, C> {
     previous_wait: Duration,
     /// Until when the failures since an attempt last began alone asked to be left alone.
     asked_until: Option<Instant>,
+    /// One of those is not worth a retry.
+    hopeless: bool,
     last: Option<E>,
     class: Option<Class>,
 }
@@ -131,6 +133,7 @@ impl<'s, C> Policy<'s, C> {
             retried_once: false,
             previous_wait: Duration::ZERO,
             asked_until: None,
+            hopeless: false,
             last: None,
             class: None,
         }
@@ -200,6 +203,7 @@ impl<'p, E, C> Run<'p, E, C> {
         self.class = Some(verdict.class);
         let asked_until = verdict.not_before.map(|wait| now.after(wait));
         self.asked_until = self.asked_until.max(asked_until);
+        self.hopeless |= matches!(verdict.retry, Retry::Never);
         if let Some(meter) = self.call.meter {
             meter.failed(now);
         }
@@ -289,6 +293,7 @@ impl<'p, E, C> Run<'p, E, C> {
         }
         if self.under_way == 0 {
             self.asked_until = None;
+            self.hopeless = false;
         }
         self.made += 1;
         self.under_way += 1;
@@ -396,10 +401,8 @@ impl<'p, E, C> Run<'p, E, C> {
         // Each retryable failure takes its token, whether or not a retry follows.
         let paid = matches!(verdict.retry, Retry::Never)
             || policy.budget.is_none_or(|budget| budget.withdraw(now));
-        match verdict.retry {
-            Retry::Never => return Err(no(Reason::Class)),
-            Retry::Once if self.retried_once => return Err(no(Reason::Class)),
-            Retry::Once | Retry::Yes => {}
+        if self.hopeless || (self.retried_once && matches!(verdict.retry, Retry::Once)) {
+            return Err(no(Reason::Class));
         }
         if self.made >= self.attempts {
             return Err(no(Reason::Attempts));
