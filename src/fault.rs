@@ -1,5 +1,5 @@
 //! Faults for the simulation to find: `--cfg fault="lost_release"` and the like plants one, in its
-//! test builds alone. Each is one that a library of this field had.
+//! test builds alone.
 
 /// A dropped permit is not given back.
 pub(crate) const LOST_RELEASE: bool = cfg!(fault = "lost_release");

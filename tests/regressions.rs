@@ -120,6 +120,27 @@ fn of_two_attempts_one_that_is_hopeless_ends_it_whichever_fails_first() {
 }
 
 #[test]
+fn of_two_attempts_the_wait_that_one_asked_for_holds_whichever_fails_first() {
+    let asks = |asks: &bool| match asks {
+        true => Verdict::of(Class::RateLimited).not_before(10 * SECOND),
+        false => Verdict::of(Class::Transient),
+    };
+    for first_asks in [true, false] {
+        let policy = Policy::new().attempts(9).classify(asks);
+        let mut run = policy.start(at(0), 0);
+        let (Leave::Granted(one), Leave::Granted(two)) =
+            (run.attempt(at(0)).next, run.attempt(at(0)).next)
+        else {
+            panic!("two may be under way")
+        };
+        let [first, second] = [first_asks, !first_asks].map(|asks| Some(Err::<u8, _>(asks)));
+        assert!(matches!(run.settle(one, at(1), first, || 0).next, Next::Pending));
+        let next = run.settle(two, at(1), second, || 0).next;
+        assert!(matches!(next, Next::Retry(again) if again == at(11)), "{first_asks}: {next:?}");
+    }
+}
+
+#[test]
 fn attempts_used_up_are_no_refusal_by_the_deadline() {
     let metrics = Metrics::<COUNT_ONLY>::new();
     let policy = Policy::new().metrics(&metrics).retry_all();
