@@ -1,9 +1,11 @@
 //! The driver for callers that block: plain threads, and firmware without async.
 
-use super::Policy;
+use core::borrow::Borrow;
+
 use super::classify::Classifier;
 use super::operation::Made;
 use super::run::{Ended, Leave, Next, Run};
+use super::{Policy, Source};
 use crate::clock::Wait;
 use crate::error::{Error, OrElseError};
 
@@ -20,13 +22,12 @@ impl<C> Policy<'_, C> {
     pub fn execute_blocking<T, E>(
         &self,
         clock: impl Wait,
-        mut operation: impl FnMut(Made) -> Result<T, E>,
+        operation: impl FnMut(Made) -> Result<T, E>,
     ) -> Result<T, Error<E>>
     where
         C: Classifier<E>,
     {
-        let mut run = self.start(clock.now(), clock.shard_hint());
-        self.drive(&mut run, &clock, &mut operation)
+        execute_blocking(self, clock, operation)
     }
 
     /// [`execute_blocking`](Self::execute_blocking), and when it gives up, `fallback` decides: see
@@ -38,46 +39,60 @@ impl<C> Policy<'_, C> {
     pub fn execute_blocking_or_else<T, E, X>(
         &self,
         clock: impl Wait,
-        mut operation: impl FnMut(Made) -> Result<T, E>,
+        operation: impl FnMut(Made) -> Result<T, E>,
         fallback: impl FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
     ) -> Result<T, OrElseError<E, X>>
     where
         C: Classifier<E>,
     {
-        let mut run = self.start(clock.now(), clock.shard_hint());
-        run.keep_open();
-        self.drive(&mut run, &clock, &mut operation).or_else(|error| {
-            let answer = fallback(error);
-            run.end(if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp });
-            answer
-        })
+        execute_blocking_or_else(self, clock, operation, fallback)
     }
+}
 
-    fn drive<'p, T, E>(
-        &'p self,
-        run: &mut Run<'p, E, C>,
-        clock: &impl Wait,
-        operation: &mut impl FnMut(Made) -> Result<T, E>,
-    ) -> Result<T, Error<E>>
-    where
-        C: Classifier<E>,
-    {
-        loop {
-            let step = run.attempt(clock.now());
-            self.tell(&step.events);
-            let attempt = match step.next {
-                Leave::Granted(attempt) => attempt,
-                Leave::Refused(error) => return Err(error),
-                Leave::NotNow => continue,
-            };
-            let result = operation(attempt.made());
-            let step = run.settle(attempt, clock.now(), Some(result), || clock.random());
-            self.tell(&step.events);
-            match step.next {
-                Next::Done(result) => return result,
-                Next::Retry(at) => clock.wait_until(at),
-                Next::Pending => {}
-            }
+pub(crate) fn execute_blocking<'p, T, E, C: Classifier<E>>(
+    source: impl Source<'p, C>,
+    clock: impl Wait,
+    operation: impl FnMut(Made) -> Result<T, E>,
+) -> Result<T, Error<E>> {
+    let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
+    drive(&mut run, &clock, operation)
+}
+
+pub(crate) fn execute_blocking_or_else<'p, T, E, X, C: Classifier<E>>(
+    source: impl Source<'p, C>,
+    clock: impl Wait,
+    operation: impl FnMut(Made) -> Result<T, E>,
+    fallback: impl FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
+) -> Result<T, OrElseError<E, X>> {
+    let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
+    run.keep_open();
+    drive(&mut run, &clock, operation).or_else(|error| {
+        let answer = fallback(error);
+        run.end(if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp });
+        answer
+    })
+}
+
+fn drive<'p, T, E, C: Classifier<E>, P: Borrow<Policy<'p, C>>>(
+    run: &mut Run<'p, E, C, P>,
+    clock: &impl Wait,
+    mut operation: impl FnMut(Made) -> Result<T, E>,
+) -> Result<T, Error<E>> {
+    loop {
+        let step = run.attempt(clock.now());
+        run.tell(&step.events);
+        let attempt = match step.next {
+            Leave::Granted(attempt) => attempt,
+            Leave::Refused(error) => return Err(error),
+            Leave::NotNow => continue,
+        };
+        let result = operation(attempt.made());
+        let step = run.settle(attempt, clock.now(), Some(result), || clock.random());
+        run.tell(&step.events);
+        match step.next {
+            Next::Done(result) => return result,
+            Next::Retry(at) => clock.wait_until(at),
+            Next::Pending => {}
         }
     }
 }

@@ -7,10 +7,10 @@ use core::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::Policy;
 use super::classify::Classifier;
 use super::operation::{Made, Once, Operation, Plain, Told};
 use super::run::{Attempt, Leave, Next, Run};
+use super::{Policy, Source};
 use crate::clock::{Instant, Sleep};
 use crate::error::{Error, Reason};
 
@@ -37,7 +37,7 @@ impl<C> Policy<'_, C> {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::new(self, clock, Plain(operation))
+        Execute::plain(self, clock, operation)
     }
 
     /// [`execute`](Self::execute) for an operation that wants to know the attempt's number and the
@@ -57,7 +57,7 @@ impl<C> Policy<'_, C> {
         F: FnMut(Made) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::new(self, clock, Told(operation))
+        Execute::told(self, clock, operation)
     }
 
     /// [`execute`](Self::execute) for one plain future, which is one attempt however many the
@@ -76,9 +76,7 @@ impl<C> Policy<'_, C> {
         C: Classifier<E>,
         Fut: Future<Output = Result<T, E>>,
     {
-        let mut execute = Execute::new(self, clock, Once(Some(attempt)));
-        execute.only_once = true;
-        execute
+        Execute::once(self, clock, attempt)
     }
 
     /// [`execute`](Self::execute) for an async closure that changes what it captures.
@@ -91,28 +89,36 @@ impl<C> Policy<'_, C> {
     pub async fn execute_mut<T, E>(
         &self,
         clock: impl Sleep,
-        mut operation: impl AsyncFnMut() -> Result<T, E>,
+        operation: impl AsyncFnMut() -> Result<T, E>,
     ) -> Result<T, Error<E>>
     where
         C: Classifier<E>,
     {
-        let mut run = self.start(clock.now(), clock.shard_hint());
-        loop {
-            let step = run.attempt(clock.now());
-            self.tell(&step.events);
-            let attempt = match step.next {
-                Leave::Granted(attempt) => attempt,
-                Leave::Refused(error) => return Err(error),
-                Leave::NotNow => continue,
-            };
-            let result = within(&clock, attempt.ends(), operation()).await;
-            let step = run.settle(attempt, clock.now(), result, || clock.random());
-            self.tell(&step.events);
-            match step.next {
-                Next::Done(result) => return result,
-                Next::Retry(at) => clock.sleep_until(at).await,
-                Next::Pending => {}
-            }
+        execute_mut(self, clock, operation).await
+    }
+}
+
+pub(crate) async fn execute_mut<'p, T, E, C: Classifier<E>>(
+    source: impl Source<'p, C>,
+    clock: impl Sleep,
+    mut operation: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, Error<E>> {
+    let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
+    loop {
+        let step = run.attempt(clock.now());
+        run.tell(&step.events);
+        let attempt = match step.next {
+            Leave::Granted(attempt) => attempt,
+            Leave::Refused(error) => return Err(error),
+            Leave::NotNow => continue,
+        };
+        let result = within(&clock, attempt.ends(), operation()).await;
+        let step = run.settle(attempt, clock.now(), result, || clock.random());
+        run.tell(&step.events);
+        match step.next {
+            Next::Done(result) => return result,
+            Next::Retry(at) => clock.sleep_until(at).await,
+            Next::Pending => {}
         }
     }
 }
@@ -139,9 +145,11 @@ pin_project! {
     /// An execution under way: what [`Policy::execute`] returns.
     ///
     /// It begins when first polled. Dropped, it gives everything back.
+    ///
+    /// `S` is where its policy comes from when it begins.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Execute<'p, K: Sleep, C, O: Operation> {
-        policy: &'p Policy<'p, C>,
+    pub struct Execute<'p, K: Sleep, C, O: Operation, S: Source<'p, C> = &'p Policy<'p, C>> {
+        source: S,
         clock: K,
         operation: O,
         only_once: bool,
@@ -149,7 +157,7 @@ pin_project! {
         // Declared before `run`, so that an attempt under way is dropped before its call is.
         #[pin]
         doing: Doing<'p, O::Attempt, K::Sleeping>,
-        run: Option<Run<'p, O::Error, C>>,
+        run: Option<Run<'p, O::Error, C, S::Policy>>,
     }
 }
 
@@ -166,10 +174,37 @@ pin_project! {
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
-    const fn new(policy: &'p Policy<'_, C>, clock: K, operation: O) -> Self {
-        let (only_once, keep_open) = (false, false);
-        Self { policy, clock, operation, only_once, keep_open, doing: Doing::Asking, run: None }
+impl<'p, K: Sleep, C, F, S: Source<'p, C>> Execute<'p, K, C, Plain<F>, S>
+where
+    Plain<F>: Operation,
+{
+    pub(crate) const fn plain(source: S, clock: K, operation: F) -> Self {
+        Self::new(source, clock, Plain(operation), false)
+    }
+}
+
+impl<'p, K: Sleep, C, F, S: Source<'p, C>> Execute<'p, K, C, Told<F>, S>
+where
+    Told<F>: Operation,
+{
+    pub(crate) const fn told(source: S, clock: K, operation: F) -> Self {
+        Self::new(source, clock, Told(operation), false)
+    }
+}
+
+impl<'p, K: Sleep, C, Fut, S: Source<'p, C>> Execute<'p, K, C, Once<Fut>, S>
+where
+    Once<Fut>: Operation,
+{
+    pub(crate) const fn once(source: S, clock: K, attempt: Fut) -> Self {
+        Self::new(source, clock, Once(Some(attempt)), true)
+    }
+}
+
+impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
+    const fn new(source: S, clock: K, operation: O, only_once: bool) -> Self {
+        let keep_open = false;
+        Self { source, clock, operation, only_once, keep_open, doing: Doing::Asking, run: None }
     }
 
     /// Leaves the call's end to whoever takes the run: a fallback follows.
@@ -181,22 +216,23 @@ impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
     }
 
     /// The run, when it is over.
-    pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C>> {
+    pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C, S::Policy>> {
         self.project().run.as_mut()
     }
 }
 
-impl<K, C, O> Future for Execute<'_, K, C, O>
+impl<'p, K, C, O, S> Future for Execute<'p, K, C, O, S>
 where
     K: Sleep,
     O: Operation,
     C: Classifier<O::Error>,
+    S: Source<'p, C>,
 {
     type Output = Result<O::Answer, Error<O::Error>>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (policy, clock) = (*this.policy, &*this.clock);
+        let clock = &*this.clock;
         // One clock reading at each boundary: the first begins the execution and its first attempt.
         let mut reading = None;
         let run = match this.run {
@@ -204,7 +240,7 @@ where
             run @ None => {
                 let now = clock.now();
                 reading = Some(now);
-                let run = run.insert(policy.start(now, clock.shard_hint()));
+                let run = run.insert(Run::new(this.source.policy(), now, clock.shard_hint()));
                 if *this.only_once {
                     run.only_once();
                 }
@@ -219,7 +255,7 @@ where
                 DoingNow::Asking => {
                     let now = reading.take().unwrap_or_else(|| clock.now());
                     let step = run.attempt(now);
-                    policy.tell(&step.events);
+                    run.tell(&step.events);
                     match step.next {
                         Leave::Granted(attempt) => match this.operation.attempt(attempt.made()) {
                             Some(future) => {
@@ -266,7 +302,7 @@ where
                     this.doing.set(Doing::Asking);
                     let Some(attempt) = attempt else { continue };
                     let step = run.settle(attempt, clock.now(), result, || clock.random());
-                    policy.tell(&step.events);
+                    run.tell(&step.events);
                     match step.next {
                         Next::Done(result) => {
                             this.doing.set(Doing::Done);
@@ -289,7 +325,7 @@ where
     }
 }
 
-impl<K: Sleep, C, O: Operation> fmt::Debug for Execute<'_, K, C, O> {
+impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> fmt::Debug for Execute<'p, K, C, O, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Execute").field("begun", &self.run.is_some()).finish_non_exhaustive()
     }

@@ -7,11 +7,11 @@ use core::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::Policy;
 use super::classify::Classifier;
 use super::execute::Execute;
 use super::operation::{Operation, Plain};
 use super::run::Ended;
+use super::{Policy, Source};
 use crate::clock::Sleep;
 use crate::error::{Error, OrElseError};
 
@@ -66,11 +66,11 @@ impl<C> Policy<'_, C> {
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
+impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
     /// When this gives up, `fallback` decides: see
     /// [`execute_or_else`](Policy::execute_or_else). For executions of every kind, before they are
     /// first polled.
-    pub const fn or_else<B, X>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Now<B>>
+    pub const fn or_else<B, X>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Now<B>, S>
     where
         B: FnOnce(Error<O::Error>) -> Result<O::Answer, OrElseError<O::Error, X>>,
     {
@@ -78,7 +78,7 @@ impl<'p, K: Sleep, C, O: Operation> Execute<'p, K, C, O> {
     }
 
     /// [`or_else`](Self::or_else) with a fallback that takes its time.
-    pub const fn or_else_async<B, Alt>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Later<B>>
+    pub const fn or_else_async<B, Alt>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Later<B>, S>
     where
         B: FnOnce(Error<O::Error>) -> Alt,
         Alt: Future,
@@ -110,25 +110,35 @@ pub struct Answered<R>(Option<R>);
 pin_project! {
     /// An execution with a fallback: what [`Policy::execute_or_else`] returns.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ExecuteOrElse<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>> {
+    pub struct ExecuteOrElse<
+        'p,
+        K: Sleep,
+        C,
+        O: Operation,
+        B: Fallback<O::Error>,
+        S: Source<'p, C> = &'p Policy<'p, C>,
+    > {
         fallback: Option<B>,
         // Declared before `execute`, which counts the call.
         #[pin]
         answering: Option<B::Answer>,
         #[pin]
-        execute: Execute<'p, K, C, O>,
+        execute: Execute<'p, K, C, O, S>,
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>> ExecuteOrElse<'p, K, C, O, B> {
-    const fn new(mut execute: Execute<'p, K, C, O>, fallback: B) -> Self {
+impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>, S: Source<'p, C>>
+    ExecuteOrElse<'p, K, C, O, B, S>
+{
+    const fn new(mut execute: Execute<'p, K, C, O, S>, fallback: B) -> Self {
         execute.keep_open();
         Self { fallback: Some(fallback), answering: None, execute }
     }
 }
 
-impl<T, E, X, K, C, O, B> Future for ExecuteOrElse<'_, K, C, O, B>
+impl<'p, T, E, X, K, C, O, B, S> Future for ExecuteOrElse<'p, K, C, O, B, S>
 where
+    S: Source<'p, C>,
     K: Sleep,
     O: Operation<Answer = T, Error = E>,
     C: Classifier<E>,
@@ -183,8 +193,8 @@ impl<E, Alt: Future, B: FnOnce(Error<E>) -> Alt> Fallback<E> for Later<B> {
     }
 }
 
-impl<K: Sleep, C, O: Operation, B: Fallback<O::Error>> fmt::Debug
-    for ExecuteOrElse<'_, K, C, O, B>
+impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>, S: Source<'p, C>> fmt::Debug
+    for ExecuteOrElse<'p, K, C, O, B, S>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecuteOrElse").field("execute", &self.execute).finish_non_exhaustive()

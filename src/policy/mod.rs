@@ -28,6 +28,7 @@ mod operation;
 mod run;
 mod strategy;
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::time::Duration;
 
@@ -40,7 +41,8 @@ pub use operation::{Made, Once, Operation, Plain, Told};
 pub use run::{Attempt, Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
 
-use crate::state::{Breaker, Budget, Bulkhead, Meter};
+use crate::state::settings::BreakerRef;
+use crate::state::{Breaker, Budget, BudgetRule, Bulkhead, Meter, SharedSlots, SharedTokens};
 
 /// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.
 ///
@@ -67,12 +69,27 @@ use crate::state::{Breaker, Budget, Bulkhead, Meter};
 pub struct Policy<'s, C = ByError> {
     limits: Limits,
     backoff: Backoff,
-    breaker: Option<&'s Breaker>,
-    bulkhead: Option<&'s Bulkhead>,
-    budget: Option<&'s Budget>,
+    parts: Parts<'s>,
     metrics: Option<&'s dyn Meter>,
     observer: Option<&'s dyn Observe>,
     classifier: C,
+}
+
+/// Where an execution gets its policy from when it begins: a borrowed [`Policy`], or one
+/// that was just resolved.
+pub trait Source<'p, C> {
+    /// What it executes by.
+    type Policy: Borrow<Policy<'p, C>>;
+    /// The policy as it is now.
+    fn policy(&self) -> Self::Policy;
+}
+
+/// What attempts pass, and other callers share.
+#[derive(Clone, Copy, Debug)]
+struct Parts<'s> {
+    breaker: Option<BreakerRef<'s>>,
+    bulkhead: Option<(u32, &'s SharedSlots)>,
+    budget: Option<(BudgetRule, &'s SharedTokens)>,
 }
 
 /// What is wrong with a [`Policy`].
@@ -110,9 +127,7 @@ impl<'s> Policy<'s> {
                 max_asked_wait: Duration::MAX,
             },
             backoff: Backoff::constant(Duration::ZERO),
-            breaker: None,
-            bulkhead: None,
-            budget: None,
+            parts: Parts { breaker: None, bulkhead: None, budget: None },
             metrics: None,
             observer: None,
             classifier: ByError,
@@ -141,9 +156,7 @@ impl<'s, C: Copy> Policy<'s, C> {
         Policy {
             limits: self.limits,
             backoff: self.backoff,
-            breaker: self.breaker,
-            bulkhead: self.bulkhead,
-            budget: self.budget,
+            parts: self.parts,
             metrics: self.metrics,
             observer: self.observer,
             classifier,
@@ -244,19 +257,22 @@ impl<'s, C: Copy> Policy<'s, C> {
     /// take.
     #[must_use]
     pub const fn breaker(self, breaker: &'s Breaker) -> Self {
-        Self { breaker: Some(breaker), ..self }
+        let breaker = Some(BreakerRef::Own(breaker));
+        Self { parts: Parts { breaker, ..self.parts }, ..self }
     }
 
     /// Takes a slot of `bulkhead` for each attempt, and none while it waits.
     #[must_use]
     pub const fn bulkhead(self, bulkhead: &'s Bulkhead) -> Self {
-        Self { bulkhead: Some(bulkhead), ..self }
+        let bulkhead = Some((bulkhead.slots(), bulkhead.shared()));
+        Self { parts: Parts { bulkhead, ..self.parts }, ..self }
     }
 
     /// Pays for each retry out of `budget`.
     #[must_use]
     pub const fn budget(self, budget: &'s Budget) -> Self {
-        Self { budget: Some(budget), ..self }
+        let budget = Some((*budget.rule(), budget.shared()));
+        Self { parts: Parts { budget, ..self.parts }, ..self }
     }
 
     /// Counts into `metrics`.
@@ -269,6 +285,14 @@ impl<'s, C: Copy> Policy<'s, C> {
     #[must_use]
     pub const fn observer(self, observer: &'s dyn Observe) -> Self {
         Self { observer: Some(observer), ..self }
+    }
+}
+
+impl<'p, C> Source<'p, C> for &'p Policy<'_, C> {
+    type Policy = &'p Policy<'p, C>;
+
+    fn policy(&self) -> &'p Policy<'p, C> {
+        self
     }
 }
 
@@ -291,9 +315,7 @@ impl<C: fmt::Debug> fmt::Debug for Policy<'_, C> {
         f.debug_struct("Policy")
             .field("limits", &self.limits)
             .field("backoff", &self.backoff)
-            .field("breaker", &self.breaker)
-            .field("bulkhead", &self.bulkhead)
-            .field("budget", &self.budget)
+            .field("parts", &self.parts)
             .field("classifier", &self.classifier)
             .finish_non_exhaustive()
     }

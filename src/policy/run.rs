@@ -24,21 +24,29 @@
 //! assert_eq!(result, Ok(1));
 //! ```
 
+use core::borrow::Borrow;
+use core::marker::PhantomData;
 use core::time::Duration;
 
-use super::Policy;
 use super::classify::{Class, Classifier, Retry, Verdict};
 use super::event::{Event, Events, Stage};
 use super::operation::Made;
+use super::{Parts, Policy};
 use crate::clock::Instant;
 use crate::error::{Error, Reason};
 use crate::fault;
-use crate::state::{Breaker, Bulkhead, Meter, Outcome, Permit, Settled, Slot, Tally, Transition};
+use crate::state::settings::BreakerRef;
+use crate::state::{
+    Guarded, Meter, Outcome, Permit, Settled, SharedSlots, Slot, Tally, Transition,
+};
 
 /// One execution of a policy. Dropped before its end, it counts as cancelled.
+///
+/// `P` is the policy: borrowed, or the run's own.
 #[derive(Debug)]
-pub struct Run<'p, E, C> {
-    policy: &'p Policy<'p, C>,
+pub struct Run<'p, E, C, P = &'p Policy<'p, C>> {
+    policy: P,
+    classifies: PhantomData<fn() -> C>,
     call: Call<'p>,
     /// As the policy says, or one.
     attempts: u32,
@@ -60,8 +68,8 @@ pub struct Run<'p, E, C> {
 #[must_use = "settle it, or cancel it"]
 pub struct Attempt<'p> {
     // In this order they are given back.
-    permit: Option<Permit<&'p Breaker>>,
-    slot: Option<Slot<&'p Bulkhead>>,
+    permit: Option<Permit<BreakerRef<'p>>>,
+    slot: Option<Slot<&'p SharedSlots>>,
     meter: Option<&'p dyn Meter>,
     settled: bool,
     ends: Instant,
@@ -114,20 +122,28 @@ impl<'s, C> Policy<'s, C> {
     /// Begins one execution, to be driven by hand. `shard` is the clock's
     /// [`shard_hint`](crate::Clock::shard_hint).
     pub fn start<E>(&self, now: Instant, shard: usize) -> Run<'_, E, C> {
-        if let Some(meter) = self.metrics {
+        Run::new(self, now, shard)
+    }
+}
+
+impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
+    pub(super) fn new(policy: P, now: Instant, shard: usize) -> Self {
+        let &Policy { metrics: meter, limits, .. } = policy.borrow();
+        if let Some(meter) = meter {
             meter.started(shard);
         }
-        Run {
-            policy: self,
+        Self {
+            policy,
+            classifies: PhantomData,
             call: Call {
-                meter: self.metrics,
+                meter,
                 shard,
                 began: now,
                 ended: false,
                 keep_open: false,
                 unattempted: false,
             },
-            attempts: self.limits.attempts,
+            attempts: limits.attempts,
             made: 0,
             under_way: 0,
             retried_once: false,
@@ -138,9 +154,7 @@ impl<'s, C> Policy<'s, C> {
             class: None,
         }
     }
-}
 
-impl<'p, E, C> Run<'p, E, C> {
     /// Asks for leave to make the next attempt. There is none once the execution is over.
     ///
     /// With one under way it asks for a second one, which the retry budget pays and which only a
@@ -186,7 +200,7 @@ impl<'p, E, C> Run<'p, E, C> {
             }
             Some(Err(error)) => {
                 self.tally(Tally::AttemptFailed);
-                let verdict = self.policy.classifier.classify(&error);
+                let verdict = self.policy().classifier.classify(&error);
                 self.last = Some(error);
                 // An operation that keeps to the time it is told cuts itself.
                 let timed_out = matches!(verdict.class, Class::Timeout) && now >= attempt.ends;
@@ -196,7 +210,7 @@ impl<'p, E, C> Run<'p, E, C> {
                 self.tally(Tally::AttemptTimedOut);
                 match attempt.cut {
                     true => (Verdict::of(Class::Timeout), true),
-                    false => (self.policy.classifier.timed_out(), false),
+                    false => (self.policy().classifier.timed_out(), false),
                 }
             }
         };
@@ -268,12 +282,12 @@ impl<'p, E, C> Run<'p, E, C> {
     }
 
     fn second(&mut self, now: Instant) -> Step<Leave<'p, E>> {
-        let policy = self.policy;
-        let closed = policy.breaker.is_none_or(|breaker| breaker.circuit().is_closed());
+        let Parts { breaker, budget, .. } = self.policy().parts;
+        let closed = breaker.is_none_or(|breaker| breaker.shared().is_closed());
         if self.under_way > 1 || !closed || self.made >= self.attempts {
             return Step { next: Leave::NotNow, events: Events::NONE };
         }
-        if policy.budget.is_some_and(|budget| !budget.withdraw(now)) {
+        if budget.is_some_and(|(rule, tokens)| !tokens.withdraw(&rule, now)) {
             self.tally(Tally::Budget);
             return Step { next: Leave::NotNow, events: Events::NONE };
         }
@@ -305,7 +319,8 @@ impl<'p, E, C> Run<'p, E, C> {
 
     /// The stages that an attempt passes, in their order.
     fn admit(&self, now: Instant) -> Result<Attempt<'p>, Refusal> {
-        let (policy, ends) = (self.policy, self.ends());
+        let (policy, ends) = (self.policy(), self.ends());
+        let Parts { breaker, bulkhead, .. } = policy.parts;
         if over(now, ends) {
             return Err(Refusal::by(Stage::Time, Reason::Deadline));
         }
@@ -320,20 +335,20 @@ impl<'p, E, C> Run<'p, E, C> {
             until: Some(admits_at),
             ..Refusal::by(Stage::Breaker, Reason::BreakerOpen)
         };
-        if let Some(breaker) = policy.breaker {
+        if let Some(breaker) = breaker {
             breaker.peek(now).map_err(|refused| open(refused.admits_at))?;
         }
-        let slot = match policy.bulkhead.map(Bulkhead::try_acquire) {
+        let slot = match bulkhead.map(|(slots, taken)| taken.try_acquire(slots)) {
             Some(Err(_)) => return Err(Refusal::by(Stage::Bulkhead, Reason::BulkheadFull)),
             Some(Ok(slot)) => Some(slot),
             None => None,
         };
-        let permit = match policy.breaker.map(|breaker| breaker.try_acquire(now)) {
+        let permit = match breaker.map(|breaker| Permit::try_acquire(breaker, now)) {
             Some(Err(refused)) => return Err(open(refused.admits_at)),
             Some(Ok(permit)) => Some(permit),
             None => None,
         };
-        let timeout = now.after(self.policy.limits.attempt_timeout);
+        let timeout = now.after(policy.limits.attempt_timeout);
         let earlier = timeout.min(ends);
         Ok(Attempt {
             permit,
@@ -352,8 +367,8 @@ impl<'p, E, C> Run<'p, E, C> {
             self.tally(Tally::Slow);
         }
         let moved = self.report(&mut attempt, now, Outcome::Success);
-        if let Some(budget) = self.policy.budget {
-            budget.deposit();
+        if let Some((rule, tokens)) = self.policy().parts.budget {
+            tokens.deposit(&rule);
         }
         if self.call.ended {
             // The other attempt answered the call already: of this one, only the breaker hears.
@@ -390,7 +405,7 @@ impl<'p, E, C> Run<'p, E, C> {
         cut: bool,
         random: impl FnOnce() -> u32,
     ) -> Result<(Instant, Duration), Refusal> {
-        let policy = self.policy;
+        let &Policy { limits, backoff, parts: Parts { breaker, budget, .. }, .. } = self.policy();
         // With two attempts under way, either may have asked.
         let asked_until = self.asked_until;
         let asked = asked_until.map(|until| until.since(now)).max(verdict.not_before);
@@ -400,7 +415,7 @@ impl<'p, E, C> Run<'p, E, C> {
         }
         // Each retryable failure takes its token, whether or not a retry follows.
         let paid = matches!(verdict.retry, Retry::Never)
-            || policy.budget.is_none_or(|budget| budget.withdraw(now));
+            || budget.is_none_or(|(rule, tokens)| tokens.withdraw(&rule, now));
         if self.hopeless || (self.retried_once && matches!(verdict.retry, Retry::Once)) {
             return Err(no(Reason::Class));
         }
@@ -415,8 +430,8 @@ impl<'p, E, C> Run<'p, E, C> {
         }
         let (failed, previous) = (self.made, self.previous_wait);
         let wait = match asked {
-            None => policy.backoff.wait(failed, previous, random()),
-            Some(asked) => policy.backoff.wait_asked(asked, failed, previous, random()),
+            None => backoff.wait(failed, previous, random()),
+            Some(asked) => backoff.wait_asked(asked, failed, previous, random()),
         };
         let at = now.after(wait);
         if at > self.window_ends() {
@@ -425,24 +440,16 @@ impl<'p, E, C> Run<'p, E, C> {
         if over(at, self.ends()) && !fault::DEADLINE_IGNORED {
             return Err(no(Reason::Deadline));
         }
-        if asked.is_some_and(|asked| asked > self.policy.limits.max_asked_wait) {
+        if asked.is_some_and(|asked| asked > limits.max_asked_wait) {
             return Err(no(Reason::AskedWait));
         }
-        if let Some(Err(open)) = policy.breaker.map(|breaker| breaker.peek(at)) {
+        if let Some(Err(open)) = breaker.map(|breaker| breaker.peek(at)) {
             let until = asked_until.max(Some(open.admits_at));
             return Err(Refusal { until, ..no(Reason::BreakerOpen) });
         }
         self.retried_once |= matches!(verdict.retry, Retry::Once);
         self.previous_wait = wait;
         Ok((at, wait))
-    }
-
-    /// Enters in the books, once, that this call made no attempt, if it has not.
-    fn no_attempt(&mut self) {
-        if self.made == 0 && !self.call.unattempted {
-            self.call.unattempted = true;
-            self.tally(Tally::Unattempted);
-        }
     }
 
     fn give_up(&mut self, stopped: Reason, retry_at: Option<Instant>) -> Error<E> {
@@ -459,26 +466,29 @@ impl<'p, E, C> Run<'p, E, C> {
 
     /// Until when the breaker refuses, if it does.
     fn refused_until(&self, now: Instant) -> Option<Instant> {
-        Some(self.policy.breaker?.peek(now).err()?.admits_at)
+        Some(self.policy().parts.breaker?.peek(now).err()?.admits_at)
     }
 
-    const fn ends(&self) -> Instant {
-        self.call.began.after(self.policy.limits.deadline)
+    fn ends(&self) -> Instant {
+        self.call.began.after(self.policy().limits.deadline)
     }
 
-    const fn window_ends(&self) -> Instant {
-        self.call.began.after(self.policy.limits.window)
+    fn window_ends(&self) -> Instant {
+        self.call.began.after(self.policy().limits.window)
+    }
+
+    /// Tells the policy's observer.
+    pub(super) fn tell(&self, events: &Events) {
+        self.policy().tell(events);
+    }
+
+    fn policy(&self) -> &Policy<'p, C> {
+        self.policy.borrow()
     }
 
     fn count_refusal(&self, refusal: &Refusal) {
         if let Some(what) = refusal.tally() {
             self.tally(what);
-        }
-    }
-
-    fn tally(&self, what: Tally) {
-        if let Some(meter) = self.call.meter {
-            meter.count(what);
         }
     }
 
@@ -488,6 +498,22 @@ impl<'p, E, C> Run<'p, E, C> {
             Some(Transition::HalfOpened) => self.tally(Tally::HalfOpened),
             Some(Transition::Closed) => self.tally(Tally::Closed),
             None => {}
+        }
+    }
+}
+
+impl<E, C, P> Run<'_, E, C, P> {
+    /// Enters in the books, once, that this call made no attempt, if it has not.
+    fn no_attempt(&mut self) {
+        if self.made == 0 && !self.call.unattempted {
+            self.call.unattempted = true;
+            self.tally(Tally::Unattempted);
+        }
+    }
+
+    fn tally(&self, what: Tally) {
+        if let Some(meter) = self.call.meter {
+            meter.count(what);
         }
     }
 }
@@ -555,7 +581,7 @@ impl Drop for Call<'_> {
     }
 }
 
-impl<E, C> Drop for Run<'_, E, C> {
+impl<E, C, P> Drop for Run<'_, E, C, P> {
     fn drop(&mut self) {
         self.no_attempt();
     }

@@ -59,11 +59,32 @@ pub struct SharedCircuit {
 /// ```
 #[derive(Debug)]
 #[must_use = "dropped, it says nothing of the attempt: settle it"]
-pub struct Permit<B: Borrow<Breaker>> {
+pub struct Permit<B: Guarded> {
     breaker: B,
     ticket: Ticket,
     held: bool,
     half_opened: bool,
+}
+
+/// A circuit with the rule that it follows at the moment: any handle of a [`Breaker`].
+pub trait Guarded {
+    /// The circuit.
+    fn shared(&self) -> &SharedCircuit;
+    /// Its rule. Asked for only where the circuit is not simply closed.
+    fn rule(&self) -> Rule;
+
+    /// Whether an attempt would be admitted at `at`: loads, and nothing else, unless a lease is
+    /// missing.
+    ///
+    /// # Errors
+    ///
+    /// It would not.
+    fn peek(&self, at: Instant) -> Result<(), BreakerOpen> {
+        match self.shared().is_closed() {
+            true => Ok(()),
+            false => self.shared().look(&self.rule(), at),
+        }
+    }
 }
 
 /// The breaker refuses.
@@ -136,25 +157,6 @@ impl Breaker {
     pub const fn rule(&self) -> &Rule {
         &self.rule
     }
-
-    /// Whether an attempt would be admitted at `at`: loads, and nothing else, unless a lease is
-    /// missing.
-    pub(crate) fn peek(&self, at: Instant) -> Result<(), BreakerOpen> {
-        if Circuit::admits_by(self.circuit.words.hot(), at).is_some() {
-            return Ok(());
-        }
-        let circuit = self.circuit.load();
-        match circuit.would_admit(&self.rule, at) {
-            true => Ok(()),
-            false => {
-                // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
-                if circuit.leased(&self.rule, at) != circuit {
-                    self.circuit.update(|circuit| (circuit.leased(&self.rule, at), ()));
-                }
-                Err(BreakerOpen { admits_at: circuit.admits_at(&self.rule, at) })
-            }
-        }
-    }
 }
 
 impl SharedCircuit {
@@ -173,20 +175,59 @@ impl SharedCircuit {
 
     /// See [`Circuit::admit`]. A closed circuit is only read.
     pub fn admit(&self, rule: &Rule, now: Instant) -> Admission {
-        match Circuit::admits_by(self.words.hot(), now) {
-            Some(ticket) => Admission::Admitted(ticket, None),
-            None => self.update(|circuit| circuit.admit(rule, now)),
-        }
+        self.admit_by(|| *rule, now)
     }
 
     /// See [`Circuit::settle`]. A closed circuit without a failure is only read by a success.
     pub fn settle(&self, rule: &Rule, now: Instant, ticket: Ticket, outcome: Outcome) -> Settled {
+        self.settle_by(|| *rule, now, ticket, outcome)
+    }
+
+    fn admit_by(&self, rule: impl FnOnce() -> Rule, now: Instant) -> Admission {
+        match Circuit::admits_by(self.words.hot(), now) {
+            Some(ticket) => Admission::Admitted(ticket, None),
+            None => {
+                let rule = rule();
+                self.update(|circuit| circuit.admit(&rule, now))
+            }
+        }
+    }
+
+    fn settle_by(
+        &self,
+        rule: impl FnOnce() -> Rule,
+        now: Instant,
+        ticket: Ticket,
+        outcome: Outcome,
+    ) -> Settled {
         if matches!(outcome, Outcome::Success)
             && Circuit::unmoved_by_success(self.words.hot(), now, ticket)
         {
             return Settled::Counted;
         }
-        self.update(|circuit| circuit.settle(rule, now, ticket, outcome))
+        let rule = rule();
+        self.update(|circuit| circuit.settle(&rule, now, ticket, outcome))
+    }
+
+    /// Whether it is closed: everybody is admitted.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        Circuit::from_bits(self.words.hot(), 0).is_closed()
+    }
+
+    /// See [`Guarded::peek`].
+    fn look(&self, rule: &Rule, at: Instant) -> Result<(), BreakerOpen> {
+        let circuit = self.load();
+        match circuit.would_admit(rule, at) {
+            true => Ok(()),
+            false => {
+                // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
+                if circuit.leased(rule, at) != circuit {
+                    self.update(|circuit| (circuit.leased(rule, at), ()));
+                }
+                Err(BreakerOpen { admits_at: circuit.admits_at(rule, at) })
+            }
+        }
     }
 
     /// See [`Circuit::release`].
@@ -243,20 +284,30 @@ impl Circuit {
     }
 }
 
-impl<B: Borrow<Breaker>> Permit<B> {
+impl<B: Borrow<Breaker>> Guarded for B {
+    fn shared(&self) -> &SharedCircuit {
+        &self.borrow().circuit
+    }
+
+    fn rule(&self) -> Rule {
+        self.borrow().rule
+    }
+}
+
+impl<B: Guarded> Permit<B> {
     /// Asks `breaker` for leave to make an attempt. The permit keeps the handle.
     ///
     /// # Errors
     ///
     /// It is open, or all its probes are under way.
     pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
-        let Breaker { rule, circuit } = breaker.borrow();
-        match circuit.admit(rule, now) {
+        match breaker.shared().admit_by(|| breaker.rule(), now) {
             Admission::Admitted(ticket, moved) => {
                 Ok(Self { ticket, held: true, half_opened: moved.is_some(), breaker })
             }
             Admission::Refused => {
-                Err(BreakerOpen { admits_at: circuit.load().admits_at(rule, now) })
+                let admits_at = breaker.shared().load().admits_at(&breaker.rule(), now);
+                Err(BreakerOpen { admits_at })
             }
         }
     }
@@ -264,8 +315,7 @@ impl<B: Borrow<Breaker>> Permit<B> {
     /// Reports how the attempt ended.
     pub fn settle(mut self, now: Instant, outcome: Outcome) -> Settled {
         self.held = false;
-        let Breaker { rule, circuit } = self.breaker.borrow();
-        circuit.settle(rule, now, self.ticket, outcome)
+        self.breaker.shared().settle_by(|| self.breaker.rule(), now, self.ticket, outcome)
     }
 
     /// The transition that admitting this attempt made: it was the first probe.
@@ -275,10 +325,10 @@ impl<B: Borrow<Breaker>> Permit<B> {
     }
 }
 
-impl<B: Borrow<Breaker>> Drop for Permit<B> {
+impl<B: Guarded> Drop for Permit<B> {
     fn drop(&mut self) {
         if self.held && !fault::LOST_RELEASE {
-            self.breaker.borrow().circuit.release(self.ticket);
+            self.breaker.shared().release(self.ticket);
         }
     }
 }

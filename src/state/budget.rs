@@ -15,6 +15,13 @@ use crate::clock::{Instant, micros};
 #[derive(Debug)]
 pub struct Budget {
     rule: BudgetRule,
+    tokens: SharedTokens,
+}
+
+/// A budget's tokens without its rule, which comes with each call: for rules that change while it
+/// runs.
+#[derive(Debug)]
+pub struct SharedTokens {
     /// Tokens left, in thousandths.
     balance: AtomicWord,
     /// The tick up to which refills have been claimed.
@@ -26,7 +33,8 @@ pub struct Budget {
 pub struct BudgetRule {
     full: u32,
     per_success: u32,
-    refill_ticks: u32,
+    /// In units of 32 µs, rounded up.
+    refill: u32,
 }
 
 /// What is wrong with a [`BudgetRule`].
@@ -65,13 +73,11 @@ impl BudgetRule {
         if per_success > 10 * TOKEN {
             return Err(BudgetRuleError::PerSuccess);
         }
-        let refill_ticks = match micros(refill) {
-            0 => 0,
-            // One tick more: a claim begins somewhere in its tick, and never comes early.
-            micros @ 1..=86_400_000_000 => micros.div_ceil(1 << TICK_SHIFT) as u32 + 1,
+        let refill = match micros(refill) {
+            micros @ 0..=86_400_000_000 => micros.div_ceil(1 << UNIT_SHIFT) as u32,
             _ => return Err(BudgetRuleError::Refill),
         };
-        Ok(Self { full: tokens * TOKEN, per_success, refill_ticks })
+        Ok(Self { full: tokens * TOKEN, per_success, refill })
     }
 
     /// Tokens when full.
@@ -90,6 +96,21 @@ impl BudgetRule {
     #[must_use]
     pub const fn refill(self, refill: Duration) -> Self {
         Self::new(self.tokens(), self.per_success, refill)
+    }
+
+    pub(crate) const fn to_words(self) -> [u32; 3] {
+        [self.full, self.per_success, self.refill]
+    }
+
+    /// What [`to_words`](Self::to_words) gave.
+    pub(crate) const fn from_words([full, per_success, refill]: [u32; 3]) -> Self {
+        Self { full, per_success, refill }
+    }
+
+    /// How often a token comes back, rounded up to 32 µs; zero for never.
+    #[must_use]
+    pub const fn refill_period(&self) -> Duration {
+        Duration::from_micros((self.refill as u64) << UNIT_SHIFT)
     }
 
     /// A failure's part: what is left of `balance` with `refills` more, and whether a retry is paid.
@@ -123,11 +144,13 @@ impl BudgetRule {
         if elapsed > u32::MAX - STEP_TICKS {
             return (claimed, 0);
         }
-        if self.refill_ticks == 0 || elapsed > u32::MAX / 2 {
+        if self.refill == 0 || elapsed > u32::MAX / 2 {
             return (now, 0);
         }
-        let refills = elapsed / self.refill_ticks;
-        (claimed.wrapping_add(refills * self.refill_ticks), refills)
+        // One tick more: a claim begins somewhere in its tick, and never comes early.
+        let period = self.refill.div_ceil(1 << (TICK_SHIFT - UNIT_SHIFT)) + 1;
+        let refills = elapsed / period;
+        (claimed.wrapping_add(refills * period), refills)
     }
 
     /// Half, one token, and the least more: so that the failure which takes the token leaves more
@@ -142,24 +165,59 @@ impl Budget {
     /// A full budget by `rule`.
     #[must_use]
     pub const fn with_rule(rule: BudgetRule) -> Self {
-        Self { rule, balance: AtomicWord::new(rule.full), claimed: AtomicWord::new(0) }
+        Self { rule, tokens: SharedTokens::full(&rule) }
     }
 
     /// Takes a failure's token at `now`, and tells whether a retry is paid.
     #[must_use]
     pub fn withdraw(&self, now: Instant) -> bool {
-        let refills = if self.balance.load() < self.rule.refill_cap() {
-            self.claimed.update(|claimed| self.rule.claim(claimed, now))
-        } else {
-            // Nothing is due while it is full enough: the period begins with this failure.
-            self.claimed.update(|_| (tick(now), 0))
-        };
-        self.balance.update(|balance| self.rule.fail(balance, refills))
+        self.tokens.withdraw(&self.rule, now)
     }
 
     /// Gives a success's part of a token.
     pub fn deposit(&self) {
-        self.balance.update(|balance| (self.rule.succeed(balance), ()));
+        self.tokens.deposit(&self.rule);
+    }
+
+    /// Whole tokens left.
+    #[must_use]
+    pub fn tokens(&self) -> u32 {
+        self.tokens.tokens()
+    }
+
+    /// What it follows.
+    #[must_use]
+    pub const fn rule(&self) -> &BudgetRule {
+        &self.rule
+    }
+
+    pub(crate) const fn shared(&self) -> &SharedTokens {
+        &self.tokens
+    }
+}
+
+impl SharedTokens {
+    /// As many as `rule` has.
+    #[must_use]
+    pub const fn full(rule: &BudgetRule) -> Self {
+        Self { balance: AtomicWord::new(rule.full), claimed: AtomicWord::new(0) }
+    }
+
+    /// See [`Budget::withdraw`].
+    #[must_use]
+    pub fn withdraw(&self, rule: &BudgetRule, now: Instant) -> bool {
+        let refills = if self.balance.load() < rule.refill_cap() {
+            self.claimed.update(|claimed| rule.claim(claimed, now))
+        } else {
+            // Nothing is due while it is full enough: the period begins with this failure.
+            self.claimed.update(|_| (tick(now), 0))
+        };
+        self.balance.update(|balance| rule.fail(balance, refills))
+    }
+
+    /// See [`Budget::deposit`].
+    pub fn deposit(&self, rule: &BudgetRule) {
+        self.balance.update(|balance| (rule.succeed(balance), ()));
     }
 
     /// Whole tokens left.
@@ -168,10 +226,9 @@ impl Budget {
         self.balance.load() / TOKEN
     }
 
-    /// What it follows.
-    #[must_use]
-    pub const fn rule(&self) -> &BudgetRule {
-        &self.rule
+    /// Fills it up by `rule`.
+    pub(crate) fn refill(&self, rule: &BudgetRule) {
+        self.balance.update(|_| (rule.full, ()));
     }
 }
 
@@ -200,5 +257,7 @@ const fn tick(now: Instant) -> u32 {
 
 const TOKEN: u32 = 1000;
 const TICK_SHIFT: u32 = 14;
+/// 2^5 µs a unit of the refill period.
+const UNIT_SHIFT: u32 = 5;
 /// How far two readings of a clock may disagree: 64 s, as for the breaker.
 const STEP_TICKS: u32 = 64_000_000 >> TICK_SHIFT;

@@ -9,13 +9,24 @@ use super::word::AtomicWord;
 #[derive(Debug)]
 pub struct Bulkhead {
     slots: u32,
-    taken: AtomicWord,
+    taken: SharedSlots,
 }
+
+/// How many slots are taken, without how many there are, which comes with each call: for numbers
+/// that change while it runs.
+#[derive(Debug)]
+pub struct SharedSlots(AtomicWord);
 
 /// One slot, given back when dropped. `B` is a reference to the bulkhead or any handle of it.
 #[derive(Debug)]
 #[must_use = "a slot is given back when dropped"]
-pub struct Slot<B: Borrow<Bulkhead>>(B);
+pub struct Slot<B: Slotted>(B);
+
+/// Whatever leads to the slots that are taken: any handle of a [`Bulkhead`].
+pub trait Slotted {
+    /// The slots that are taken.
+    fn taken(&self) -> &SharedSlots;
+}
 
 /// No slot is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +54,7 @@ impl Bulkhead {
     pub const fn try_new(slots: u32) -> Result<Self, NoSlots> {
         match slots {
             0 => Err(NoSlots),
-            _ => Ok(Self { slots, taken: AtomicWord::new(0) }),
+            _ => Ok(Self { slots, taken: SharedSlots::new() }),
         }
     }
 
@@ -59,13 +70,43 @@ impl Bulkhead {
     /// Slots taken at the moment.
     #[must_use]
     pub fn taken(&self) -> u32 {
-        self.taken.load()
+        self.taken.taken()
     }
 
     /// Slots there are.
     #[must_use]
     pub const fn slots(&self) -> u32 {
         self.slots
+    }
+
+    pub(crate) const fn shared(&self) -> &SharedSlots {
+        &self.taken
+    }
+}
+
+impl SharedSlots {
+    /// None taken.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicWord::new(0))
+    }
+
+    /// Takes one of `slots`, if one is free.
+    ///
+    /// # Errors
+    ///
+    /// All are taken.
+    pub fn try_acquire(&self, slots: u32) -> Result<Slot<&Self>, BulkheadFull> {
+        match self.0.update(|taken| take(taken, slots)) {
+            true => Ok(Slot(self)),
+            false => Err(BulkheadFull),
+        }
+    }
+
+    /// Slots taken at the moment.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.0.load()
     }
 }
 
@@ -77,16 +118,34 @@ impl<B: Borrow<Bulkhead>> Slot<B> {
     /// All are taken.
     pub fn try_acquire(bulkhead: B) -> Result<Self, BulkheadFull> {
         let Bulkhead { slots, taken } = bulkhead.borrow();
-        match taken.update(|taken| take(taken, *slots)) {
+        match taken.0.update(|taken| take(taken, *slots)) {
             true => Ok(Self(bulkhead)),
             false => Err(BulkheadFull),
         }
     }
 }
 
-impl<B: Borrow<Bulkhead>> Drop for Slot<B> {
+impl<B: Borrow<Bulkhead>> Slotted for B {
+    fn taken(&self) -> &SharedSlots {
+        &self.borrow().taken
+    }
+}
+
+impl Slotted for &SharedSlots {
+    fn taken(&self) -> &SharedSlots {
+        self
+    }
+}
+
+impl<B: Slotted> Drop for Slot<B> {
     fn drop(&mut self) {
-        self.0.borrow().taken.update(|taken| (give_back(taken), ()));
+        self.0.taken().0.update(|taken| (give_back(taken), ()));
+    }
+}
+
+impl Default for SharedSlots {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -254,6 +254,18 @@ impl Rule {
         self.probes as u32
     }
 
+    pub(super) const fn to_words(self) -> [u32; 4] {
+        let Self { trip, probes, open_for, lease } = self;
+        [u32::from_le_bytes([trip.failures, trip.window, probes, 0]), open_for.0, lease.0, 0]
+    }
+
+    /// What [`to_words`](Self::to_words) gave.
+    pub(super) const fn from_words([small, open_for, lease, _]: [u32; 4]) -> Self {
+        let [failures, window, probes, _] = small.to_le_bytes();
+        let trip = Trip { failures, window };
+        Self { trip, probes, open_for: Span(open_for), lease: Span(lease) }
+    }
+
     /// How old a ticket may get: what a wrapped epoch would otherwise let in is older.
     const fn ticket_ticks(&self, phase: Phase) -> u32 {
         let micros = match phase {

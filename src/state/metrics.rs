@@ -20,7 +20,7 @@ pub struct Metrics<const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
     last_success: AtomicWord,
     last_failure: AtomicWord,
     /// What was counted when it was last reset.
-    baseline: Twin<ENDS>,
+    baseline: Twin<Count, ENDS>,
 }
 
 /// What a policy counts into.

@@ -17,11 +17,12 @@ mod bulkhead;
 mod circuit;
 mod histogram;
 mod metrics;
+pub(crate) mod settings;
 pub(crate) mod word;
 
-pub use breaker::{Breaker, BreakerOpen, Permit, SharedCircuit, State};
-pub use budget::{Budget, BudgetRule, BudgetRuleError};
-pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, Slot};
+pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
+pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
+pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
 pub use circuit::{
     Admission, Circuit, Outcome, Phase, Rule, RuleError, Settled, Ticket, Transition, Trip,
 };

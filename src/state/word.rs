@@ -226,44 +226,60 @@ impl WideWord {
 /// Two copies and a version: a writer fills the copy that nobody reads and flips the version. A
 /// reader reads again only if the version moved meanwhile, and waits for no writer.
 #[derive(Debug)]
-pub(crate) struct Twin<const N: usize> {
+pub(crate) struct Twin<C, const N: usize> {
     /// Lowest bit: which copy is read. Moves by one at each replacement.
     version: AtomicWord,
     writing: AtomicWord,
-    copies: [[Cell; N]; 2],
+    copies: [[C; N]; 2],
 }
 
-/// The twin is being replaced by another caller.
+/// It is being replaced by another caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Busy;
+pub struct Busy;
 
-impl<const N: usize> Twin<N> {
+/// A word of a [`Twin`]: an [`AtomicWord`] or a [`Count`].
+pub(crate) trait Cell {
+    const ZERO: Self;
+    type Bits: Copy;
+    fn bits(&self) -> Self::Bits;
+    fn set(&self, bits: Self::Bits);
+}
+
+impl<C: Cell, const N: usize> Twin<C, N> {
     pub(crate) const fn new() -> Self {
         Self {
             version: AtomicWord::new(0),
             writing: AtomicWord::new(0),
-            copies: [const { [const { Cell(Total::new(0)) }; N] }; 2],
+            copies: [const { [const { C::ZERO }; N] }; 2],
         }
     }
 
-    pub(crate) fn load(&self) -> [Width; N] {
+    pub(crate) fn load(&self) -> [C::Bits; N] {
+        self.load_versioned().0
+    }
+
+    /// The words and their version: it moves whenever they are replaced.
+    pub(crate) fn load_versioned(&self) -> ([C::Bits; N], u32) {
         let mut version = self.version.load_with(Acquire);
         loop {
             let [even, odd] = &self.copies;
             let copy = if version & 1 == 0 { even } else { odd };
-            // Acquire: the version is read again after them, not before.
-            let words = copy.each_ref().map(|cell| cell.0.load(Acquire));
+            let words = copy.each_ref().map(Cell::bits);
             let after = self.version.load_with(Relaxed);
             if after == version {
-                return words;
+                return (words, version);
             }
             // The acquire that the relaxed load above was not.
             version = self.version.load_with(Acquire);
         }
     }
 
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load_with(Acquire)
+    }
+
     /// Replaces the words by `words`, asked for once the right to write is held.
-    pub(crate) fn try_replace(&self, words: impl FnOnce() -> [Width; N]) -> Result<(), Busy> {
+    pub(crate) fn try_replace(&self, words: impl FnOnce() -> [C::Bits; N]) -> Result<(), Busy> {
         if self.writing.0.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
             return Err(Busy);
         }
@@ -271,9 +287,7 @@ impl<const N: usize> Twin<N> {
         let [even, odd] = &self.copies;
         let idle = if version & 1 == 0 { odd } else { even };
         for (cell, word) in idle.iter().zip(words()) {
-            // Release: a reader that sees one of these and reads the version again sees the flip
-            // before this one, and so knows that its copy was being refilled.
-            cell.0.store(word, Release);
+            cell.set(word);
         }
         self.version.store(version.wrapping_add(1), Release);
         self.writing.store(0, Release);
@@ -281,8 +295,58 @@ impl<const N: usize> Twin<N> {
     }
 }
 
-#[derive(Debug)]
-struct Cell(Total);
+impl<const N: usize> Twin<AtomicWord, N> {
+    /// One that holds `words` from the beginning.
+    #[allow(clippy::indexing_slicing, reason = "const, and within the arrays' common length")]
+    pub(crate) const fn holding(words: [u32; N]) -> Self {
+        let mut twin = Self::new();
+        let mut at = 0;
+        while at < N {
+            twin.copies[0][at] = AtomicWord::new(words[at]);
+            at += 1;
+        }
+        twin
+    }
+}
+
+// Acquire: a twin's version is read again after its words, not before. Release: a reader that sees
+// one of these and reads the version again sees the flip before this one, and so knows that its copy
+// was being refilled.
+impl Cell for AtomicWord {
+    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
+    const ZERO: Self = Self::new(0);
+    type Bits = u32;
+
+    fn bits(&self) -> u32 {
+        self.load_with(Acquire)
+    }
+
+    fn set(&self, bits: u32) {
+        self.store(bits, Release);
+    }
+}
+
+impl Cell for Count {
+    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
+    const ZERO: Self = Self::new();
+    type Bits = Width;
+
+    fn bits(&self) -> Width {
+        self.load()
+    }
+
+    fn set(&self, bits: Width) {
+        self.0.store(bits, Release);
+    }
+}
+
+impl core::fmt::Display for Busy {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("being replaced by another caller")
+    }
+}
+
+impl core::error::Error for Busy {}
 
 /// Native loads, and read-modify-writes in a critical section: for cores without compare-and-swap.
 #[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]

@@ -1,0 +1,90 @@
+//! Settings that change while they are used, and what callers under them share.
+
+use super::breaker::{Breaker, Guarded, SharedCircuit};
+use super::budget::{BudgetRule, SharedTokens};
+use super::bulkhead::SharedSlots;
+use super::circuit::Rule;
+use super::word::{AtomicWord, Busy, Twin};
+
+/// Settings as words. The first are the breaker's rule; what the others say is their owner's.
+pub(crate) type Words = [u32; WORDS];
+
+/// Several settings that are read and replaced as one: no reader sees a part of one replacement and
+/// a part of another, and none waits for a writer.
+#[derive(Debug)]
+pub(crate) struct LiveSettings(Twin<AtomicWord, WORDS>);
+
+/// What all callers of one operation share while its settings change.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: LiveSettings,
+    pub(crate) circuit: SharedCircuit,
+    pub(crate) tokens: SharedTokens,
+    pub(crate) slots: SharedSlots,
+}
+
+/// A breaker as an execution finds it: under its own rule, or under settings that change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BreakerRef<'s> {
+    Own(&'s Breaker),
+    Live(&'s Shared),
+}
+
+impl LiveSettings {
+    pub(crate) const fn new(words: Words) -> Self {
+        Self(Twin::holding(words))
+    }
+
+    pub(crate) fn load(&self) -> Words {
+        self.0.load()
+    }
+
+    /// The settings and their version, which moves whenever they are replaced.
+    pub(crate) fn load_versioned(&self) -> (Words, u32) {
+        self.0.load_versioned()
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.0.version()
+    }
+
+    pub(crate) fn try_replace(&self, words: Words) -> Result<(), Busy> {
+        self.0.try_replace(|| words)
+    }
+
+    fn rule(&self) -> Rule {
+        let words = self.load();
+        let (rule, _) = words.split_first_chunk().unwrap_or((&[0; RULE_WORDS], &[]));
+        Rule::from_words(*rule)
+    }
+}
+
+impl Shared {
+    pub(crate) const fn new(settings: Words, budget: &BudgetRule) -> Self {
+        Self {
+            settings: LiveSettings::new(settings),
+            circuit: SharedCircuit::new(),
+            tokens: SharedTokens::full(budget),
+            slots: SharedSlots::new(),
+        }
+    }
+}
+
+impl Guarded for BreakerRef<'_> {
+    fn shared(&self) -> &SharedCircuit {
+        match self {
+            Self::Own(breaker) => breaker.shared(),
+            Self::Live(shared) => &shared.circuit,
+        }
+    }
+
+    fn rule(&self) -> Rule {
+        match self {
+            Self::Own(breaker) => breaker.rule(),
+            Self::Live(shared) => shared.settings.rule(),
+        }
+    }
+}
+
+pub(crate) const WORDS: usize = 24;
+pub(crate) const RULE_WORDS: usize = 4;
