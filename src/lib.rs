@@ -7,11 +7,13 @@
 mod clock;
 mod error;
 mod fault;
+pub mod orchestrator;
 pub mod policy;
 pub mod state;
 
 pub use clock::{Clock, Instant, ManualClock, ManualSleep, Sleep, Wait};
 pub use error::{Error, OrElseError, Reason};
+pub use orchestrator::Orchestrator;
 pub use policy::{
     Backoff, Class, Classifier, Classify, Event, Jitter, Observe, Policy, Retry, Strategy, Verdict,
 };

@@ -122,6 +122,36 @@ impl Backoff {
         }
     }
 
+    /// How the waits grow.
+    #[must_use]
+    pub const fn growth(&self) -> Growth {
+        self.growth
+    }
+
+    /// What they grow from.
+    #[must_use]
+    pub const fn multiplier(&self) -> Duration {
+        Duration::from_micros(self.multiplier as u64)
+    }
+
+    /// The shortest, before jitter.
+    #[must_use]
+    pub const fn min(&self) -> Duration {
+        Duration::from_micros(self.min as u64)
+    }
+
+    /// The longest, before jitter.
+    #[must_use]
+    pub const fn max(&self) -> Duration {
+        Duration::from_micros(self.max as u64)
+    }
+
+    /// What is left to chance.
+    #[must_use]
+    pub const fn jitter_kind(&self) -> Jitter {
+        self.jitter
+    }
+
     /// The wait after the `failed`-th failed attempt (0 counts as 1), if the wait before it was
     /// `previous`. Never shorter than the formula says for `random` / 2^32.
     #[must_use]

@@ -19,10 +19,10 @@
 //! at the end of the wait. Otherwise the execution returns at once: nobody sleeps towards a refusal.
 
 mod backoff;
-mod blocking;
+pub(crate) mod blocking;
 pub(crate) mod classify;
 mod event;
-mod execute;
+pub(crate) mod execute;
 mod fallback;
 mod operation;
 mod run;
@@ -41,7 +41,7 @@ pub use operation::{Made, Once, Operation, Plain, Told};
 pub use run::{Attempt, Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
 
-use crate::state::settings::BreakerRef;
+use crate::state::settings::{BreakerRef, Shared};
 use crate::state::{Breaker, Budget, BudgetRule, Bulkhead, Meter, SharedSlots, SharedTokens};
 
 /// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.
@@ -146,6 +146,37 @@ impl<'s> Policy<'s> {
             .attempt_timeout(settings.attempt_timeout)
             .deadline(settings.deadline)
             .max_asked_wait(settings.max_asked_wait)
+    }
+}
+
+impl<'s, C> Policy<'s, C> {
+    /// By `settings`, under which `shared` is shared: its breaker follows them as they change.
+    pub(crate) fn live(
+        settings: &Settings,
+        shared: &'s Shared,
+        metrics: &'s dyn Meter,
+        observer: &'s dyn Observe,
+        classifier: C,
+    ) -> Self {
+        let Settings { retry_enabled, breaker_enabled, slots, .. } = *settings;
+        Self {
+            limits: Limits {
+                attempts: if retry_enabled { settings.attempts } else { 1 },
+                window: settings.window,
+                attempt_timeout: settings.attempt_timeout,
+                deadline: settings.deadline,
+                max_asked_wait: settings.max_asked_wait,
+            },
+            backoff: settings.backoff,
+            parts: Parts {
+                breaker: breaker_enabled.then_some(BreakerRef::Live(shared)),
+                bulkhead: (slots > 0).then_some((slots, &shared.slots)),
+                budget: retry_enabled.then_some((settings.budget, &shared.tokens)),
+            },
+            metrics: Some(metrics),
+            observer: Some(observer),
+            classifier,
+        }
     }
 }
 

@@ -37,7 +37,7 @@ use crate::error::{Error, Reason};
 use crate::fault;
 use crate::state::settings::BreakerRef;
 use crate::state::{
-    Guarded, Meter, Outcome, Permit, Settled, SharedSlots, Slot, Tally, Transition,
+    Guarded as _, Meter, Outcome, Permit, Settled, SharedSlots, Slot, Tally, Transition,
 };
 
 /// One execution of a policy. Dropped before its end, it counts as cancelled.
@@ -127,7 +127,7 @@ impl<'s, C> Policy<'s, C> {
 }
 
 impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
-    pub(super) fn new(policy: P, now: Instant, shard: usize) -> Self {
+    pub(crate) fn new(policy: P, now: Instant, shard: usize) -> Self {
         let &Policy { metrics: meter, limits, .. } = policy.borrow();
         if let Some(meter) = meter {
             meter.started(shard);
@@ -386,7 +386,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         outcome: Outcome,
     ) -> Option<Transition> {
         let moved = match attempt.permit.take()?.settle(now, outcome) {
-            Settled::Counted => None,
+            Settled::Counted | Settled::Shadowed => None,
             Settled::Moved(transition) => Some(transition),
             Settled::Late => {
                 self.tally(Tally::LateOutcome);
@@ -457,7 +457,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             self.call.end(self.gave_up());
         }
         let (last, class) = (self.last.take(), self.class);
-        Error { last, stopped, attempts: self.made, retry_at, class }
+        Error { last, stopped, attempts: self.made, retry_at: known(retry_at), class }
     }
 
     const fn gave_up(&self) -> Tally {
@@ -592,6 +592,11 @@ fn over(at: Instant, ends: Instant) -> bool {
     at >= ends && ends != Instant::MAX
 }
 
+/// Nobody knows when a breaker that is forced open will admit.
+fn known(until: Option<Instant>) -> Option<Instant> {
+    until.filter(|until| *until < Instant::MAX)
+}
+
 /// Why an attempt is not made.
 struct Refusal {
     stage: Stage,
@@ -605,7 +610,7 @@ impl Refusal {
     }
 
     fn event(&self, now: Instant) -> Event {
-        let wait = self.until.map(|until| until.since(now));
+        let wait = known(self.until).map(|until| until.since(now));
         Event::Refused { stage: self.stage, reason: self.reason, wait }
     }
 

@@ -5,7 +5,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use super::backoff::{Backoff, Jitter};
-use crate::state::{BudgetRule, Rule, Trip};
+use crate::state::{BudgetRule, Mode, Rule, Trip};
 
 /// A named policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,6 +41,14 @@ pub struct Settings {
     pub breaker: Rule,
     /// How many retries are paid.
     pub budget: BudgetRule,
+    /// Attempts under way at once; zero for no such cap.
+    pub slots: u32,
+    /// Whether failures are retried at all. If not, there is one attempt, and nobody pays.
+    pub retry_enabled: bool,
+    /// Whether a breaker is asked at all.
+    pub breaker_enabled: bool,
+    /// Whether the breaker acts on what it sees.
+    pub mode: Mode,
 }
 
 /// A name that is none of the four strategies'.
@@ -106,6 +114,7 @@ const AGGRESSIVE: Settings = Settings {
     max_asked_wait: Duration::from_secs(5),
     breaker: breaker(7, 30, 30),
     budget: BudgetRule::new(10, 100, Duration::from_secs(60)),
+    ..PLAIN
 };
 
 const BALANCED: Settings = Settings {
@@ -117,6 +126,7 @@ const BALANCED: Settings = Settings {
     max_asked_wait: Duration::from_secs(30),
     breaker: breaker(8, 60, 120),
     budget: BudgetRule::new(10, 100, Duration::from_secs(60)),
+    ..PLAIN
 };
 
 const CONSERVATIVE: Settings = Settings {
@@ -128,6 +138,7 @@ const CONSERVATIVE: Settings = Settings {
     max_asked_wait: Duration::from_secs(60),
     breaker: breaker(10, 120, 240),
     budget: BudgetRule::new(6, 50, Duration::from_secs(60)),
+    ..PLAIN
 };
 
 const CRITICAL: Settings = Settings {
@@ -139,6 +150,23 @@ const CRITICAL: Settings = Settings {
     max_asked_wait: Duration::from_secs(120),
     breaker: breaker(20, 300, 300),
     budget: BudgetRule::new(20, 200, Duration::from_secs(15)),
+    ..PLAIN
+};
+
+/// What all of them share, and what each replaces.
+const PLAIN: Settings = Settings {
+    attempts: 1,
+    backoff: Backoff::constant(Duration::ZERO),
+    window: Duration::MAX,
+    attempt_timeout: Duration::MAX,
+    deadline: Duration::MAX,
+    max_asked_wait: Duration::MAX,
+    breaker: breaker(1, 60, 60),
+    budget: BudgetRule::new(1, 0, Duration::ZERO),
+    slots: 0,
+    retry_enabled: true,
+    breaker_enabled: true,
+    mode: Mode::Normal,
 };
 
 /// Milliseconds all.

@@ -4,11 +4,12 @@ use core::borrow::Borrow;
 use core::time::Duration;
 
 use super::circuit::{Admission, Circuit, Outcome, Phase, Rule, Settled, Ticket, Transition, Trip};
+use super::mode::Mode;
 use super::word::{Order, WordPair};
 use crate::clock::Instant;
 use crate::fault;
 
-/// A circuit breaker, for a `static` or a field: 20 bytes, no lock, no heap.
+/// A circuit breaker, for a `static` or a field: 24 bytes, no lock, no heap.
 ///
 /// ```
 /// use core::time::Duration;
@@ -90,7 +91,7 @@ pub trait Guarded {
 /// The breaker refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerOpen {
-    /// When it will admit again, if nothing else happens.
+    /// When it will admit again, if nothing else happens: [`Instant::MAX`] if it is forced open.
     pub admits_at: Instant,
 }
 
@@ -146,6 +147,22 @@ impl Breaker {
         self.circuit.load().remaining(&self.rule, now)
     }
 
+    /// What it was told to do.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.circuit.load().mode()
+    }
+
+    /// See [`SharedCircuit::force`].
+    pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
+        self.circuit.force(now, mode)
+    }
+
+    /// See [`SharedCircuit::reset`].
+    pub fn reset(&self) -> Option<Transition> {
+        self.circuit.reset()
+    }
+
     /// What its circuit says.
     #[must_use]
     pub fn circuit(&self) -> Circuit {
@@ -166,10 +183,10 @@ impl SharedCircuit {
         Self::resume(Circuit::CLOSED)
     }
 
-    /// A circuit that goes on from `circuit`.
+    /// A circuit that goes on from `circuit`, in the phase that its mode asks for.
     #[must_use]
     pub const fn resume(circuit: Circuit) -> Self {
-        let (hot, cold) = circuit.to_bits();
+        let (hot, cold) = circuit.conformed(Instant::ORIGIN).0.to_bits();
         Self { words: WordPair::new(hot, cold) }
     }
 
@@ -235,6 +252,22 @@ impl SharedCircuit {
         self.update(|circuit| (circuit.release(ticket), ()));
     }
 
+    /// Sets its mode, and says what transition that made. See [`Circuit::force`].
+    ///
+    /// Whoever asks after that is answered by the mode. Whoever decided by the old one and was held
+    /// up before it could be seen is too late.
+    pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
+        self.update(|circuit| (circuit.expired(now, mode), ()));
+        let had = self.update(|circuit| (circuit.with_mode(mode), circuit.has_mode(mode)));
+        // By the mode that is then in the circuit: another caller may have set one since.
+        self.update(|circuit| if had { circuit.conformed(now) } else { circuit.begun(now) })
+    }
+
+    /// Closes it and forgets what it counted. See [`Circuit::reset`].
+    pub fn reset(&self) -> Option<Transition> {
+        self.update(Circuit::reset)
+    }
+
     /// The circuit as it is.
     #[must_use]
     pub fn load(&self) -> Circuit {
@@ -272,14 +305,14 @@ impl Default for SharedCircuit {
 }
 
 impl Circuit {
-    /// What a breaker with this circuit is doing.
+    /// What a breaker with this circuit is doing; in shadow, what it would be doing.
     #[must_use]
     pub const fn state(self, rule: &Rule, now: Instant) -> State {
-        match self.phase() {
-            Phase::Closed { .. } => State::Closed,
-            Phase::Open { .. } if self.remaining(rule, now).is_zero() => State::HalfOpen,
-            Phase::Open { .. } => State::Open,
-            Phase::HalfOpen { .. } => State::HalfOpen,
+        match (self.mode(), self.phase()) {
+            (Mode::ForcedOpen, _) => State::Open,
+            (Mode::ForcedClosed, _) | (_, Phase::Closed { .. }) => State::Closed,
+            (_, Phase::Open { .. }) if self.waits_for(rule, now) > 0 => State::Open,
+            (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => State::HalfOpen,
         }
     }
 }
@@ -322,6 +355,13 @@ impl<B: Guarded> Permit<B> {
     #[must_use]
     pub const fn transition(&self) -> Option<Transition> {
         if self.half_opened { Some(Transition::HalfOpened) } else { None }
+    }
+
+    /// Whether the breaker would have refused, but for its [mode](Mode): the outcome counts for
+    /// nothing.
+    #[must_use]
+    pub const fn shadowed(&self) -> bool {
+        self.ticket.is_shadowed()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::mode::Mode;
 use crate::clock::{Instant, micros};
 use crate::fault;
 
@@ -15,7 +16,7 @@ use crate::fault;
 ///
 /// | bits  | cold                                                                            |
 /// |-------|---------------------------------------------------------------------------------|
-/// | 30‥32 | mode: `00` normal; the other three are kept for forced and shadowed breakers    |
+/// | 30‥32 | mode: `00` normal, `01` forced open, `10` forced closed, `11` shadow            |
 /// | 24‥30 | epoch of the hot word that the rest belongs to                                  |
 /// | 20‥24 | level: openings since it was last closed, up to 15                              |
 /// | 0‥20  | until when the half-open lease runs, in units of eight ticks                    |
@@ -26,6 +27,9 @@ use crate::fault;
 /// At a transition the hot word moves first. A cold word of another epoch lags behind by the
 /// transition that made the hot one, and what it would say follows from the phase; a refused caller
 /// writes it. Within an epoch the cold word moves first: a probe's lease is there before the probe.
+///
+/// The mode is looked at where the hot word does not say closed, so a forced open circuit is Open in
+/// its hot word too. All else keeps the mode, and whoever decided by another one loses the cold word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Circuit {
     hot: u32,
@@ -54,12 +58,14 @@ pub enum Phase {
     },
 }
 
-/// When a circuit opens, for how long, and how it closes again. 12 bytes; made anew to change it.
+/// When a circuit opens, for how long, and how it closes again. 16 bytes; made anew to change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
     trip: Trip,
     probes: u8,
+    growth: u8,
     open_for: Span,
+    open_max: Span,
     lease: Span,
 }
 
@@ -84,6 +90,10 @@ pub enum RuleError {
     Probes,
     /// A probe may take 50 ms to 24 h.
     Lease,
+    /// The open period grows by 1.0 to 10.0 times, in tenths.
+    Growth,
+    /// It grows to its own length or more, up to 24 h.
+    OpenMax,
 }
 
 /// Leave to make one attempt, good for the epoch that gave it and for a limited time.
@@ -119,16 +129,18 @@ pub enum Settled {
     Moved(Transition),
     /// It came too late and changed nothing.
     Late,
+    /// Its attempt was admitted by the [mode](Mode) alone, so it counts for nothing.
+    Shadowed,
 }
 
 /// A circuit's change of phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transition {
-    /// Too many failures, or a failed probe.
+    /// Too many failures, a failed probe, or forced.
     Opened,
     /// The open period is over: probes go.
     HalfOpened,
-    /// The probes succeeded.
+    /// The probes succeeded, or it was forced or reset.
     Closed,
 }
 
@@ -192,7 +204,7 @@ impl Rule {
         };
         let lease = if open.0 > Span::FIVE_MINUTES.0 { open } else { Span::FIVE_MINUTES };
         let trip = Trip { failures: failures as u8, window: of_last as u8 };
-        Ok(Self { trip, probes: 1, open_for: open, lease })
+        Ok(Self { trip, probes: 1, growth: TENTHS, open_for: open, open_max: Span::DAY, lease })
     }
 
     /// Closes when that many probes succeed (1 to 63), and lets as many go at once.
@@ -230,16 +242,59 @@ impl Rule {
         }
     }
 
+    /// Stays open longer each time that it opens before it was closed again: `tenths` / 10 times as
+    /// long as the time before (10 to 100, which is 1.0 to 10.0), up to `open_max` (as long as the
+    /// first time to 24 h). From the 15th time on it stays as it is.
+    #[must_use]
+    pub const fn open_growth(self, tenths: u32, open_max: Duration) -> Self {
+        match self.try_open_growth(tenths, open_max) {
+            Ok(rule) => rule,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for numbers that come at run time.
+    pub const fn try_open_growth(self, tenths: u32, open_max: Duration) -> Result<Self, RuleError> {
+        if tenths < TENTHS as u32 || tenths > MOST_TENTHS {
+            return Err(RuleError::Growth);
+        }
+        match Span::try_new(open_max) {
+            Some(open_max) if open_max.0 >= self.open_for.0 => {
+                Ok(Self { growth: tenths as u8, open_max, ..self })
+            }
+            _ => Err(RuleError::OpenMax),
+        }
+    }
+
     /// When it opens.
     #[must_use]
     pub const fn trip(&self) -> Trip {
         self.trip
     }
 
-    /// For how long it stays open, rounded up to 32 µs.
+    /// For how long it stays open at first, rounded up to 32 µs.
     #[must_use]
     pub const fn open_for(&self) -> Duration {
         Duration::from_micros(self.open_for.micros())
+    }
+
+    /// For how long it stays open at the `level`-th opening since it was last closed: the first
+    /// period times the growth as often as it opened before, each time rounded up to 32 µs.
+    #[must_use]
+    pub const fn open_period(&self, level: u32) -> Duration {
+        Duration::from_micros(self.open_span(level).micros())
+    }
+
+    /// How much longer each open period is than the one before, in tenths: 10 if they do not grow.
+    #[must_use]
+    pub const fn growth_tenths(&self) -> u32 {
+        self.growth as u32
+    }
+
+    /// What the open period grows up to, rounded up to 32 µs: 24 h if not told otherwise.
+    #[must_use]
+    pub const fn open_max(&self) -> Duration {
+        Duration::from_micros(self.open_max.micros())
     }
 
     /// For how long a probe may not report, rounded up to 32 µs.
@@ -254,16 +309,31 @@ impl Rule {
         self.probes as u32
     }
 
-    pub(super) const fn to_words(self) -> [u32; 4] {
-        let Self { trip, probes, open_for, lease } = self;
-        [u32::from_le_bytes([trip.failures, trip.window, probes, 0]), open_for.0, lease.0, 0]
+    pub(crate) const fn to_words(self) -> [u32; 4] {
+        let Self { trip, probes, growth, open_for, open_max, lease } = self;
+        let small = u32::from_le_bytes([trip.failures, trip.window, probes, growth]);
+        [small, open_for.0, open_max.0, lease.0]
     }
 
     /// What [`to_words`](Self::to_words) gave.
-    pub(super) const fn from_words([small, open_for, lease, _]: [u32; 4]) -> Self {
-        let [failures, window, probes, _] = small.to_le_bytes();
+    pub(crate) const fn from_words([small, open_for, open_max, lease]: [u32; 4]) -> Self {
+        let [failures, window, probes, growth] = small.to_le_bytes();
         let trip = Trip { failures, window };
-        Self { trip, probes, open_for: Span(open_for), lease: Span(lease) }
+        let (open_for, open_max, lease) = (Span(open_for), Span(open_max), Span(lease));
+        Self { trip, probes, growth, open_for, open_max, lease }
+    }
+
+    const fn open_span(&self, level: u32) -> Span {
+        let (mut span, mut opening) = (self.open_for, 1);
+        while opening < level && opening < LEVEL && span.0 < self.open_max.0 && self.growth > TENTHS
+        {
+            // At most ten times 2^32.
+            let grown = (span.0 as u64 * self.growth as u64).div_ceil(TENTHS as u64);
+            let longest = self.open_max.0 as u64;
+            span = Span(if grown < longest { grown as u32 } else { longest as u32 });
+            opening += 1;
+        }
+        span
     }
 
     /// How old a ticket may get: what a wrapped epoch would otherwise let in is older.
@@ -291,11 +361,27 @@ impl Circuit {
     /// An open circuit admits again once its period is over, as the first of its probes. A half-open
     /// one admits while a probe is left, and past its lease replaces the probes under way: their
     /// outcomes then come late.
+    ///
+    /// That is what it decides; a [mode](Mode) may have it do otherwise.
     pub const fn admit(self, rule: &Rule, now: Instant) -> (Self, Admission) {
+        match (self.mode(), self.phase()) {
+            (Mode::Normal, _) | (Mode::ForcedClosed, Phase::Closed { .. }) => {
+                self.decide(rule, now)
+            }
+            (Mode::ForcedOpen, _) => (self, Admission::Refused),
+            (Mode::ForcedClosed, _) => (self, Admission::Admitted(Ticket::SHADOWED, None)),
+            (Mode::Shadow, _) => match self.decide(rule, now) {
+                (next, Admission::Refused) => (next, Admission::Admitted(Ticket::SHADOWED, None)),
+                decided => decided,
+            },
+        }
+    }
+
+    const fn decide(self, rule: &Rule, now: Instant) -> (Self, Admission) {
         match self.phase() {
             Phase::Closed { .. } => (self, Admission::Admitted(self.ticket(now), None)),
             Phase::Open { until } => {
-                if ticks_left(until, TICKS, now, TICK_SHIFT, rule.open_for) > 0 {
+                if ticks_left(until, TICKS, now, TICK_SHIFT, self.open_span(rule)) > 0 {
                     return (self, Admission::Refused);
                 }
                 let next = self.enter(Phase::HalfOpen { in_flight: 1, succeeded: 0 });
@@ -347,6 +433,9 @@ impl Circuit {
         ticket: Ticket,
         outcome: Outcome,
     ) -> (Self, Settled) {
+        if ticket.is_shadowed() {
+            return (self, Settled::Shadowed);
+        }
         if !self.honours(rule, now, ticket) {
             return (self, Settled::Late);
         }
@@ -358,7 +447,9 @@ impl Circuit {
             (Phase::Closed { history }, Outcome::Failure) => {
                 let history = history << 1 & HISTORY_BITS | 1;
                 let counted = history & ((1 << rule.trip.window) - 1);
-                if counted.count_ones() < rule.trip.failures as u32 {
+                if counted.count_ones() < rule.trip.failures as u32
+                    || matches!(self.mode(), Mode::ForcedClosed)
+                {
                     (self.with(Phase::Closed { history }), Settled::Counted)
                 } else {
                     self.open(rule, now)
@@ -392,19 +483,40 @@ impl Circuit {
         }
     }
 
-    /// For how long it still refuses: between zero and the configured period.
+    /// The same circuit in another mode, and the transition that makes, if any.
     ///
-    /// Half-open with all its probes under way, that is what is left of their lease.
+    /// What is under way when it is forced open or closed comes too late. The mode that it has
+    /// already changes nothing.
+    pub const fn force(self, now: Instant, mode: Mode) -> (Self, Option<Transition>) {
+        let next = self.expired(now, mode).with_mode(mode);
+        if self.has_mode(mode) { next.conformed(now) } else { next.begun(now) }
+    }
+
+    /// Closed with an empty history, in a new epoch: what is under way comes too late. The mode
+    /// stays: forced open, it forgets how often it opened and nothing else.
+    pub const fn reset(self) -> (Self, Option<Transition>) {
+        match (self.mode(), self.phase()) {
+            (Mode::ForcedOpen, Phase::Open { .. }) => (self.with_cold(0, 0), None),
+            _ => self.enter_with(Phase::Closed { history: 0 }),
+        }
+    }
+
+    /// For how long it still refuses: between zero and the period of its [level](Self::level).
+    ///
+    /// Half-open with all its probes under way, that is what is left of their lease. Forced open, it
+    /// is the whole period, for nobody knows when that ends.
     #[must_use]
     pub const fn remaining(self, rule: &Rule, now: Instant) -> Duration {
-        let (left, longest) = match self.phase() {
-            Phase::Open { .. } => (self.refuses_for(rule, now), rule.open_for.micros()),
-            _ => (self.refuses_for(rule, now), rule.lease.micros()),
+        let longest = match (self.mode(), self.phase()) {
+            (Mode::ForcedOpen, _) | (_, Phase::Open { .. }) => self.open_span(rule).micros(),
+            _ => rule.lease.micros(),
         };
+        let left = self.refuses_for(rule, now);
         Duration::from_micros(if left < longest { left } else { longest })
     }
 
-    /// The instant at which it will admit, if nothing else happens.
+    /// The instant at which it will admit, if nothing else happens: [`Instant::MAX`] if it is forced
+    /// open.
     #[must_use]
     pub const fn admits_at(self, rule: &Rule, now: Instant) -> Instant {
         now.after(Duration::from_micros(self.refuses_for(rule, now)))
@@ -424,21 +536,36 @@ impl Circuit {
         }
     }
 
-    /// Whether everybody is admitted.
+    /// Whether everybody is admitted and counts.
     #[must_use]
     pub const fn is_closed(self) -> bool {
         matches!(self.phase(), Phase::Closed { .. })
     }
 
-    /// Openings since it was last closed, up to 15.
+    /// What it was told to do.
+    #[must_use]
+    pub const fn mode(self) -> Mode {
+        match (self.cold & MODE_BITS) >> PHASE_SHIFT {
+            0 => Mode::Normal,
+            1 => Mode::ForcedOpen,
+            2 => Mode::ForcedClosed,
+            _ => Mode::Shadow,
+        }
+    }
+
+    /// Openings since it was last closed, up to 15. To be forced open is none.
     #[must_use]
     pub const fn level(self) -> u32 {
         let written = self.cold >> LEVEL_SHIFT & LEVEL;
         match self.phase() {
             Phase::Closed { .. } => 0,
             // A lagging cold word is one opening behind an open circuit, and none behind the
-            // half-open one that follows it.
-            Phase::Open { .. } if self.lags() && written < LEVEL => written + 1,
+            // half-open one that follows it, or one that was forced open.
+            Phase::Open { .. }
+                if self.lags() && written < LEVEL && !self.has_mode(Mode::ForcedOpen) =>
+            {
+                written + 1
+            }
             _ => written,
         }
     }
@@ -452,6 +579,8 @@ impl Circuit {
     /// The circuit that these words say. Any words do: no circuit is without a way out.
     #[must_use]
     pub const fn from_bits(hot: u32, cold: u32) -> Self {
+        // No phase is `11`, which a shadowed ticket is to be unlike all.
+        let hot = if hot >> PHASE_SHIFT == 3 { hot & !UNCOUNTED_BIT } else { hot };
         Self { hot, cold }
     }
 
@@ -468,9 +597,18 @@ impl Circuit {
     }
 
     const fn refuses_for(self, rule: &Rule, now: Instant) -> u64 {
+        match self.mode() {
+            Mode::Normal => self.waits_for(rule, now),
+            Mode::ForcedOpen => u64::MAX,
+            Mode::ForcedClosed | Mode::Shadow => 0,
+        }
+    }
+
+    /// For how long it decides to refuse.
+    pub(super) const fn waits_for(self, rule: &Rule, now: Instant) -> u64 {
         let (ticks, shift) = match self.phase() {
             Phase::Open { until } => {
-                (ticks_left(until, TICKS, now, TICK_SHIFT, rule.open_for), TICK_SHIFT)
+                (ticks_left(until, TICKS, now, TICK_SHIFT, self.open_span(rule)), TICK_SHIFT)
             }
             Phase::HalfOpen { in_flight, succeeded }
                 if in_flight > 0 && in_flight + succeeded >= rule.probes as u32 =>
@@ -488,11 +626,78 @@ impl Circuit {
 
     /// Opens, for as long as the rule says, in a new epoch.
     const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
-        let level = self.level();
-        let until = tick_after(now, rule.open_for, TICK_SHIFT) & TICKS;
-        let next = self.enter(Phase::Open { until });
-        let next = next.with_cold(if level < LEVEL { level + 1 } else { level }, 0);
+        let level = if self.level() < LEVEL { self.level() + 1 } else { LEVEL };
+        let until = tick_after(now, rule.open_span(level), TICK_SHIFT) & TICKS;
+        let next = self.enter(Phase::Open { until }).with_cold(level, 0);
         (next, Settled::Moved(Transition::Opened))
+    }
+
+    /// The open period that it is in, if it is open.
+    const fn open_span(self, rule: &Rule) -> Span {
+        rule.open_span(self.level())
+    }
+
+    /// The first step to another mode: an open period that was forced, and is to be no longer, ends
+    /// now. Nothing changes until the mode does.
+    pub(super) const fn expired(self, now: Instant, mode: Mode) -> Self {
+        match (self.mode(), mode, self.phase()) {
+            (_, Mode::ForcedOpen, _) => self,
+            (Mode::ForcedOpen, _, Phase::Open { .. }) => {
+                self.with(Phase::Open { until: tick(now) })
+            }
+            _ => self,
+        }
+    }
+
+    /// The second step: the mode alone. A lagging cold word says first what the old mode has it say.
+    pub(super) const fn with_mode(self, mode: Mode) -> Self {
+        let caught_up = if self.must_catch_up() { self.caught_up() } else { self };
+        let bits = match mode {
+            Mode::Normal => 0,
+            Mode::ForcedOpen => 1,
+            Mode::ForcedClosed => 2,
+            Mode::Shadow => 3,
+        };
+        Self { cold: caught_up.cold & !MODE_BITS | bits << PHASE_SHIFT, ..caught_up }
+    }
+
+    /// The third step, to a forced mode: a new epoch, for whoever decided by the old mode and has yet
+    /// to say so.
+    pub(super) const fn begun(self, now: Instant) -> (Self, Option<Transition>) {
+        match (self.mode(), self.phase()) {
+            (Mode::ForcedOpen, _) => self.enter_with(Phase::Open { until: tick(now) }),
+            (Mode::ForcedClosed, Phase::Closed { history }) => {
+                self.enter_with(Phase::Closed { history })
+            }
+            (Mode::ForcedClosed, _) => self.enter_with(Phase::Closed { history: 0 }),
+            (Mode::Normal | Mode::Shadow, _) => (self, None),
+        }
+    }
+
+    /// The same circuit, in the phase that its mode asks for.
+    pub(super) const fn conformed(self, now: Instant) -> (Self, Option<Transition>) {
+        match (self.mode(), self.phase()) {
+            (Mode::ForcedOpen, Phase::Open { .. })
+            | (Mode::ForcedClosed, Phase::Closed { .. })
+            | (Mode::Normal | Mode::Shadow, _) => (self, None),
+            (Mode::ForcedOpen | Mode::ForcedClosed, _) => self.begun(now),
+        }
+    }
+
+    pub(super) const fn has_mode(self, mode: Mode) -> bool {
+        self.mode() as u32 == mode as u32
+    }
+
+    /// Enters `phase` because somebody said so.
+    const fn enter_with(self, phase: Phase) -> (Self, Option<Transition>) {
+        let moved = match (self.phase(), phase) {
+            (Phase::Open { .. }, Phase::Open { .. })
+            | (Phase::Closed { .. }, Phase::Closed { .. })
+            | (_, Phase::HalfOpen { .. }) => None,
+            (_, Phase::Open { .. }) => Some(Transition::Opened),
+            (_, Phase::Closed { .. }) => Some(Transition::Closed),
+        };
+        (self.enter(phase), moved)
     }
 
     /// Admits the first probe of a new epoch, with a lease of its own. What succeeded counts on.
@@ -504,19 +709,24 @@ impl Circuit {
         (next, Admission::Admitted(next.ticket(now), None))
     }
 
-    /// Whether `ticket` is of this epoch and young enough.
+    /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
     const fn honours(self, rule: &Rule, now: Instant, ticket: Ticket) -> bool {
-        self.gave(ticket) && ticket.age(now) <= rule.ticket_ticks(self.phase())
+        let heeded = match self.mode() {
+            Mode::Normal | Mode::Shadow => true,
+            Mode::ForcedOpen => false,
+            Mode::ForcedClosed => self.is_closed(),
+        };
+        heeded && self.gave(ticket) && ticket.age(now) <= rule.ticket_ticks(self.phase())
     }
 
     /// Whether `ticket` is of this epoch, and a probe's exactly if this circuit is half-open: an
     /// epoch that came round makes no probe of an attempt that a closed circuit admitted.
     const fn gave(self, ticket: Ticket) -> bool {
-        (ticket.0 ^ self.hot) & (HALF_OPEN_BIT | EPOCH_BITS) == 0
+        (ticket.0 ^ self.hot) & !TICKS == 0
     }
 
     const fn ticket(self, now: Instant) -> Ticket {
-        Ticket(self.hot & (HALF_OPEN_BIT | EPOCH_BITS) | tick(now))
+        Ticket(self.hot & !TICKS | tick(now))
     }
 
     pub(super) const fn epoch(self) -> u32 {
@@ -580,6 +790,15 @@ impl Circuit {
 }
 
 impl Ticket {
+    /// As no circuit's hot word begins.
+    const SHADOWED: Self = Self(HALF_OPEN_BIT | UNCOUNTED_BIT);
+
+    /// Whether the [mode](Mode) alone admitted the attempt, which would have been refused.
+    #[must_use]
+    pub const fn is_shadowed(self) -> bool {
+        self.0 >> PHASE_SHIFT == 3
+    }
+
     /// Its age in ticks: zero if the clock stepped back behind it, by less than [`STEPS_BACK`].
     const fn age(self, now: Instant) -> u32 {
         let age = tick(now).wrapping_sub(self.0) & TICKS;
@@ -595,6 +814,8 @@ impl RuleError {
             Self::OpenFor => "a breaker stays open for 50 ms to 24 h",
             Self::Probes => "a breaker makes 1 to 63 probes",
             Self::Lease => "a probe's lease is 50 ms to 24 h",
+            Self::Growth => "an open period grows by 1.0 to 10.0 times: 10 to 100 tenths",
+            Self::OpenMax => "an open period grows to its own length or more, up to 24 h",
         }
     }
 }
@@ -614,6 +835,7 @@ struct Span(u32);
 impl Span {
     /// Longer than most attempts may take: the outcome of a probe that takes longer comes late.
     const FIVE_MINUTES: Self = Self(300_000_000 >> SPAN_SHIFT);
+    const DAY: Self = Self((86_400_000_000_u64 >> SPAN_SHIFT) as u32);
 
     const fn try_new(length: Duration) -> Option<Self> {
         match micros(length) {
@@ -660,7 +882,6 @@ const fn ticks_left(until: u32, modulus: u32, now: Instant, shift: u32, span: Sp
 const PHASE_SHIFT: u32 = 30;
 const EPOCH_SHIFT: u32 = 24;
 const EPOCH: u32 = 0x3f;
-const EPOCH_BITS: u32 = EPOCH << EPOCH_SHIFT;
 const MODE_BITS: u32 = 3 << PHASE_SHIFT;
 const LEVEL_SHIFT: u32 = 20;
 const LEVEL: u32 = 0xf;
@@ -674,6 +895,11 @@ const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
 const TICKS: u32 = PAYLOAD;
 /// The top bit of a half-open hot word, and of a probe's ticket.
 const HALF_OPEN_BIT: u32 = 1 << 31;
+/// Beside it in a ticket: it counts for nothing.
+const UNCOUNTED_BIT: u32 = 1 << 30;
+/// No growth, and the most there is.
+const TENTHS: u8 = 10;
+const MOST_TENTHS: u32 = 100;
 /// 9.5 hours: how far a clock may step back behind a ticket before that counts as 66 hours of age.
 const STEPS_BACK: u32 = 1 << 21;
 const LEASES: u32 = 0x000f_ffff;

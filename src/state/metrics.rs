@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::histogram::{self, FINE, Histogram};
-use super::word::{AtomicWord, Count, Twin, Width};
+use super::word::{AtomicWord, Count, Twin, Width, Writing};
 use crate::clock::Instant;
 
 /// Counts what calls of one operation do.
@@ -21,6 +21,7 @@ pub struct Metrics<const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
     last_failure: AtomicWord,
     /// What was counted when it was last reset.
     baseline: Twin<Count, ENDS>,
+    resetting: Writing,
 }
 
 /// What a policy counts into.
@@ -211,6 +212,7 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
             last_success: AtomicWord::new(NEVER),
             last_failure: AtomicWord::new(NEVER),
             baseline: Twin::new(),
+            resetting: Writing::new(),
         }
     }
 
@@ -235,7 +237,9 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
     ///
     /// Another caller is doing the same.
     pub fn reset(&self) -> Result<(), ResetBusy> {
-        self.baseline.try_replace(|| self.read().ends).map_err(|_| ResetBusy)
+        let writer = self.resetting.try_begin().map_err(|_| ResetBusy)?;
+        self.baseline.replace(&writer, self.read().ends);
+        Ok(())
     }
 
     /// How long a call took that succeeded: `per_myriad` of 10 000 took no longer. `None` where

@@ -17,6 +17,7 @@ mod bulkhead;
 mod circuit;
 mod histogram;
 mod metrics;
+mod mode;
 pub(crate) mod settings;
 pub(crate) mod word;
 
@@ -30,3 +31,4 @@ pub use histogram::{COARSE, COUNT_ONLY, FINE};
 pub use metrics::{
     Attempts, Calls, Latency, Meter, Metrics, Refusals, ResetBusy, Snapshot, Tally, Transitions,
 };
+pub use mode::{Mode, UnknownMode};

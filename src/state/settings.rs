@@ -4,7 +4,7 @@ use super::breaker::{Breaker, Guarded, SharedCircuit};
 use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
 use super::circuit::Rule;
-use super::word::{AtomicWord, Busy, Twin};
+use super::word::{AtomicWord, Twin, Writer};
 
 /// Settings as words. The first are the breaker's rule; what the others say is their owner's.
 pub(crate) type Words = [u32; WORDS];
@@ -39,20 +39,11 @@ impl LiveSettings {
         self.0.load()
     }
 
-    /// The settings and their version, which moves whenever they are replaced.
-    pub(crate) fn load_versioned(&self) -> (Words, u32) {
-        self.0.load_versioned()
+    pub(crate) fn replace(&self, writer: &Writer<'_>, words: Words) {
+        self.0.replace(writer, words);
     }
 
-    pub(crate) fn version(&self) -> u32 {
-        self.0.version()
-    }
-
-    pub(crate) fn try_replace(&self, words: Words) -> Result<(), Busy> {
-        self.0.try_replace(|| words)
-    }
-
-    fn rule(&self) -> Rule {
+    pub(crate) fn rule(&self) -> Rule {
         let words = self.load();
         let (rule, _) = words.split_first_chunk().unwrap_or((&[0; RULE_WORDS], &[]));
         Rule::from_words(*rule)
@@ -86,5 +77,6 @@ impl Guarded for BreakerRef<'_> {
     }
 }
 
-pub(crate) const WORDS: usize = 24;
+/// A breaker's rule, where the others come from, and the others.
+pub(crate) const WORDS: usize = RULE_WORDS + 4 + 25;
 pub(crate) const RULE_WORDS: usize = 4;

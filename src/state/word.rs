@@ -87,6 +87,25 @@ impl AtomicWord {
         self.load_with(Acquire)
     }
 
+    /// Stores a word that a later [`publish`](Self::publish) of another shows.
+    pub(crate) fn write(&self, bits: u32) {
+        self.store(bits, Relaxed);
+    }
+
+    /// Stores a word, and shows with it all that was stored before.
+    pub(crate) fn publish(&self, bits: u32) {
+        self.store(bits, Release);
+    }
+
+    /// The word, with all that was stored before it was [published](Self::publish).
+    pub(crate) fn published(&self) -> u32 {
+        self.load_with(Acquire)
+    }
+
+    pub(crate) const fn into_bits(self) -> u32 {
+        self.0.into_inner()
+    }
+
     fn load_with(&self, order: Ordering) -> u32 {
         self.0.load(order)
     }
@@ -97,6 +116,34 @@ impl AtomicWord {
 
     fn store(&self, bits: u32, order: Ordering) {
         self.0.store(bits, order);
+    }
+}
+
+/// The right to write, for one caller at a time. Nobody waits for it.
+#[derive(Debug)]
+pub(crate) struct Writing(AtomicWord);
+
+/// The right to write, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Writer<'w>(&'w Writing);
+
+impl Writing {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicWord::new(0))
+    }
+
+    pub(crate) fn try_begin(&self) -> Result<Writer<'_>, Busy> {
+        // Acquire, with the release of whoever wrote before: what it wrote is seen.
+        match self.0.0.compare_exchange(0, 1, Acquire, Relaxed) {
+            Ok(_) => Ok(Writer(self)),
+            Err(_) => Err(Busy),
+        }
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.0.0.publish(0);
     }
 }
 
@@ -229,13 +276,12 @@ impl WideWord {
 pub(crate) struct Twin<C, const N: usize> {
     /// Lowest bit: which copy is read. Moves by one at each replacement.
     version: AtomicWord,
-    writing: AtomicWord,
     copies: [[C; N]; 2],
 }
 
 /// It is being replaced by another caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Busy;
+pub(crate) struct Busy;
 
 /// A word of a [`Twin`]: an [`AtomicWord`] or a [`Count`].
 pub(crate) trait Cell {
@@ -247,19 +293,10 @@ pub(crate) trait Cell {
 
 impl<C: Cell, const N: usize> Twin<C, N> {
     pub(crate) const fn new() -> Self {
-        Self {
-            version: AtomicWord::new(0),
-            writing: AtomicWord::new(0),
-            copies: [const { [const { C::ZERO }; N] }; 2],
-        }
+        Self { version: AtomicWord::new(0), copies: [const { [const { C::ZERO }; N] }; 2] }
     }
 
     pub(crate) fn load(&self) -> [C::Bits; N] {
-        self.load_versioned().0
-    }
-
-    /// The words and their version: it moves whenever they are replaced.
-    pub(crate) fn load_versioned(&self) -> ([C::Bits; N], u32) {
         let mut version = self.version.load_with(Acquire);
         loop {
             let [even, odd] = &self.copies;
@@ -267,31 +304,22 @@ impl<C: Cell, const N: usize> Twin<C, N> {
             let words = copy.each_ref().map(Cell::bits);
             let after = self.version.load_with(Relaxed);
             if after == version {
-                return (words, version);
+                return words;
             }
             // The acquire that the relaxed load above was not.
             version = self.version.load_with(Acquire);
         }
     }
 
-    pub(crate) fn version(&self) -> u32 {
-        self.version.load_with(Acquire)
-    }
-
-    /// Replaces the words by `words`, asked for once the right to write is held.
-    pub(crate) fn try_replace(&self, words: impl FnOnce() -> [C::Bits; N]) -> Result<(), Busy> {
-        if self.writing.0.compare_exchange(0, 1, Acquire, Relaxed).is_err() {
-            return Err(Busy);
-        }
+    /// Replaces the words. All who do so have had the right to write from the same [`Writing`].
+    pub(crate) fn replace(&self, _writer: &Writer<'_>, words: [C::Bits; N]) {
         let version = self.version.load();
         let [even, odd] = &self.copies;
         let idle = if version & 1 == 0 { odd } else { even };
-        for (cell, word) in idle.iter().zip(words()) {
+        for (cell, word) in idle.iter().zip(words) {
             cell.set(word);
         }
-        self.version.store(version.wrapping_add(1), Release);
-        self.writing.store(0, Release);
-        Ok(())
+        self.version.publish(version.wrapping_add(1));
     }
 }
 
@@ -340,14 +368,6 @@ impl Cell for Count {
     }
 }
 
-impl core::fmt::Display for Busy {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("being replaced by another caller")
-    }
-}
-
-impl core::error::Error for Busy {}
-
 /// Native loads, and read-modify-writes in a critical section: for cores without compare-and-swap.
 #[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
 mod sectioned {
@@ -363,6 +383,10 @@ mod sectioned {
 
         pub(super) fn load(&self, order: Ordering) -> u32 {
             self.0.load(order)
+        }
+
+        pub(super) const fn into_inner(self) -> u32 {
+            self.0.into_inner()
         }
 
         pub(super) fn store(&self, bits: u32, order: Ordering) {
@@ -437,6 +461,11 @@ mod loom_words {
     impl<const TURNS: bool> AtomicU32<TURNS> {
         pub(super) const fn new(bits: u32) -> Self {
             Self(bits, ManuallyDrop::new(OnceLock::new()))
+        }
+
+        /// What it was made with: nobody has used it.
+        pub(super) const fn into_inner(self) -> u32 {
+            self.0
         }
 
         fn get(&self) -> &Words {

@@ -1,0 +1,188 @@
+//! One operation's place in the table.
+
+use super::name::{Name, NameWords};
+use super::registration::{Effective, LAYER, Registration};
+use crate::clock::Instant;
+use crate::policy::{Event, Observe};
+use crate::state::Metrics;
+use crate::state::settings::Shared;
+use crate::state::word::{AtomicWord, Twin, Writer};
+
+/// Whoever wants to know what the operations of an orchestrator do.
+///
+/// What holds for [`Observe`] holds here.
+pub trait Watch: Sync {
+    /// Takes notice of what `operation` did.
+    fn watch(&self, operation: &str, event: &Event);
+}
+
+/// One operation: what its callers share, and where its settings come from.
+#[derive(Debug)]
+pub(super) struct Entry {
+    name: NameWords,
+    shared: Shared,
+    /// By whom writes: nobody else looks at the two.
+    registered: Layer,
+    configured: Layer,
+    watch: Option<&'static dyn Watch>,
+}
+
+/// An operation with its metrics.
+#[derive(Debug)]
+pub(super) struct Row<const BUCKETS: usize, const SHARDS: usize> {
+    pub(super) entry: Entry,
+    pub(super) metrics: Metrics<BUCKETS, SHARDS>,
+}
+
+/// What the live configuration says for every strategy, with the default strategy as its own.
+#[derive(Debug)]
+pub(super) struct Every(Twin<AtomicWord, LAYER>);
+
+/// A registration that only who writes the table looks at.
+#[derive(Debug)]
+struct Layer([AtomicWord; LAYER]);
+
+impl Layer {
+    #[allow(clippy::indexing_slicing, reason = "const, and within the arrays' common length")]
+    const fn new(registration: Registration) -> Self {
+        let (words, mut at) = (registration.to_words(), 0);
+        let mut layer = Self([const { AtomicWord::new(0) }; LAYER]);
+        while at < LAYER {
+            layer.0[at] = AtomicWord::new(words[at]);
+            at += 1;
+        }
+        layer
+    }
+
+    fn store(&self, registration: &Registration) {
+        for (cell, word) in self.0.iter().zip(registration.to_words()) {
+            cell.write(word);
+        }
+    }
+
+    fn load(&self) -> Registration {
+        Registration::from_words(self.0.each_ref().map(AtomicWord::load))
+    }
+}
+
+impl Entry {
+    pub(super) const fn new(
+        name: Option<Name>,
+        registered: Registration,
+        effective: Effective,
+        watch: Option<&'static dyn Watch>,
+    ) -> Self {
+        let name = match name {
+            Some(name) => NameWords::new(name.to_words()),
+            None => NameWords::EMPTY,
+        };
+        Self {
+            name,
+            shared: Shared::new(effective.to_words(), &effective.settings().budget),
+            registered: Layer::new(registered),
+            configured: Layer::new(Registration::new()),
+            watch,
+        }
+    }
+
+    pub(super) const fn watched_by(&mut self, watch: &'static dyn Watch) {
+        self.watch = Some(watch);
+    }
+
+    pub(super) const fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn name(&self) -> Name {
+        self.name.name()
+    }
+
+    pub(super) fn is_named(&self, words: &[u32; 8]) -> bool {
+        self.name.is(words)
+    }
+
+    /// The settings as they are now.
+    pub(super) fn effective(&self) -> Effective {
+        Effective::from_words(&self.shared.settings.load())
+    }
+
+    // What follows is for whoever has the right to write the table.
+
+    pub(super) fn registered(&self) -> Registration {
+        self.registered.load()
+    }
+
+    pub(super) fn configured(&self) -> Registration {
+        self.configured.load()
+    }
+
+    /// Gives a free place a name and full tokens.
+    pub(super) fn occupy(&self, name: [u32; 8], effective: &Effective) {
+        self.name.store(name);
+        self.shared.tokens.refill(&effective.settings().budget);
+    }
+
+    /// Makes callers see `effective`, which is what comes of the two registrations.
+    pub(super) fn replace(
+        &self,
+        writer: &Writer<'_>,
+        registered: &Registration,
+        configured: &Registration,
+        effective: &Effective,
+    ) {
+        self.registered.store(registered);
+        self.configured.store(configured);
+        let (before, after) = (self.effective().settings(), effective.settings());
+        self.shared.settings.replace(writer, effective.to_words());
+        // A mode set by hand stays until the settings say another one.
+        if before.mode != after.mode {
+            self.shared.circuit.force(Instant::ORIGIN, after.mode);
+        }
+    }
+}
+
+impl<const BUCKETS: usize, const SHARDS: usize> Row<BUCKETS, SHARDS> {
+    pub(super) const fn new(
+        name: Option<Name>,
+        registration: Registration,
+        effective: Effective,
+        watch: Option<&'static dyn Watch>,
+    ) -> Self {
+        let entry = Entry::new(name, registration, effective, watch);
+        Self { entry, metrics: Metrics::new() }
+    }
+}
+
+impl Every {
+    pub(super) const fn new(every: Registration) -> Self {
+        Self(Twin::holding(every.to_words()))
+    }
+
+    pub(super) fn load(&self) -> Registration {
+        Registration::from_words(self.0.load())
+    }
+
+    pub(super) fn replace(&self, writer: &Writer<'_>, every: &Registration) {
+        self.0.replace(writer, every.to_words());
+    }
+}
+
+impl Observe for Entry {
+    fn observe(&self, event: &Event) {
+        if let Some(watch) = self.watch {
+            watch.watch(self.name().as_str(), event);
+        }
+    }
+}
+
+impl core::fmt::Debug for dyn Watch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl<F: Fn(&str, &Event) + Sync> Watch for F {
+    fn watch(&self, operation: &str, event: &Event) {
+        self(operation, event);
+    }
+}

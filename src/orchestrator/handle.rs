@@ -1,0 +1,371 @@
+//! A handle of an operation: what an application keeps, and executes by.
+
+use core::future::Future;
+use core::time::Duration;
+
+use super::entry::{Entry, Every};
+use super::name::Name;
+use super::registration::{Effective, Registration};
+use crate::clock::{Instant, Sleep, Wait};
+use crate::error::{Error, OrElseError};
+use crate::policy::blocking::{execute_blocking, execute_blocking_or_else};
+use crate::policy::execute::execute_mut;
+use crate::policy::{
+    Backoff, ByError, Classifier, Execute, ExecuteOrElse, Later, Made, Now, Once, Plain, Policy,
+    PolicyError, RetryAll, Run, Settings, Source, Strategy, Told,
+};
+use crate::state::Meter;
+
+/// An operation of an [`Orchestrator`](super::Orchestrator), ready to execute.
+///
+/// It is `Copy`: change a copy by [`strategy`](Self::strategy), [`with`](Self::with) and
+/// [`classify`](Self::classify) for callers that want something else. Settings are resolved when an
+/// execution begins, so the next one sees what a live configuration changed, and one under way keeps
+/// what it started with. Breaker, budget and bulkhead are the operation's own, whatever the caller
+/// gives.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a handle does nothing by itself"]
+pub struct Handle<'o, C = ByError> {
+    entry: &'o Entry,
+    every: &'o Every,
+    meter: &'o dyn Meter,
+    strategy: Option<Strategy>,
+    overrides: Overrides,
+    classifier: C,
+}
+
+/// What a caller may set for itself.
+///
+/// Breaker, budget and bulkhead are not among it: all callers of an operation share them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    attempts: Option<u32>,
+    backoff: Option<Backoff>,
+    window: Option<Duration>,
+    attempt_timeout: Option<Duration>,
+    deadline: Option<Duration>,
+    max_asked_wait: Option<Duration>,
+}
+
+impl Overrides {
+    /// Nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            attempts: None,
+            backoff: None,
+            window: None,
+            attempt_timeout: None,
+            deadline: None,
+            max_asked_wait: None,
+        }
+    }
+
+    /// Up to so many attempts, the first included. At least 1.
+    #[must_use]
+    pub const fn attempts(self, attempts: u32) -> Self {
+        assert!(attempts > 0, "a policy makes one attempt at least: the first one counts");
+        Self { attempts: Some(attempts), ..self }
+    }
+
+    /// These waits between attempts.
+    #[must_use]
+    pub const fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff: Some(backoff), ..self }
+    }
+
+    /// No retry later than so long after the beginning.
+    #[must_use]
+    pub const fn retry_window(self, window: Duration) -> Self {
+        Self { window: Some(window), ..self }
+    }
+
+    /// So long for an attempt. More than zero.
+    #[must_use]
+    pub const fn attempt_timeout(self, timeout: Duration) -> Self {
+        assert!(!timeout.is_zero(), "an attempt's timeout is more than zero");
+        Self { attempt_timeout: Some(timeout), ..self }
+    }
+
+    /// So long for the execution. More than zero.
+    #[must_use]
+    pub const fn deadline(self, deadline: Duration) -> Self {
+        assert!(!deadline.is_zero(), "a deadline is more than zero");
+        Self { deadline: Some(deadline), ..self }
+    }
+
+    /// No longer wait than that, if a service asks for one.
+    #[must_use]
+    pub const fn max_asked_wait(self, wait: Duration) -> Self {
+        Self { max_asked_wait: Some(wait), ..self }
+    }
+
+    /// The same, checked, for numbers that come at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no attempt, or no time.
+    pub const fn try_limits(
+        self,
+        attempts: Option<u32>,
+        attempt_timeout: Option<Duration>,
+        deadline: Option<Duration>,
+    ) -> Result<Self, PolicyError> {
+        match (attempts, attempt_timeout, deadline) {
+            (Some(0), ..) => Err(PolicyError::Attempts),
+            (_, Some(Duration::ZERO), _) => Err(PolicyError::AttemptTimeout),
+            (.., Some(Duration::ZERO)) => Err(PolicyError::Deadline),
+            _ => Ok(Self { attempts, attempt_timeout, deadline, ..self }),
+        }
+    }
+
+    fn apply(&self, settings: &mut Settings) {
+        fn set<T: Copy>(to: &mut T, given: Option<T>) {
+            *to = given.unwrap_or(*to);
+        }
+        set(&mut settings.attempts, self.attempts);
+        set(&mut settings.backoff, self.backoff);
+        set(&mut settings.window, self.window);
+        set(&mut settings.attempt_timeout, self.attempt_timeout);
+        set(&mut settings.deadline, self.deadline);
+        set(&mut settings.max_asked_wait, self.max_asked_wait);
+    }
+}
+
+impl<'o> Handle<'o> {
+    pub(super) const fn new(entry: &'o Entry, every: &'o Every, meter: &'o dyn Meter) -> Self {
+        let (strategy, overrides) = (None, Overrides::new());
+        Self { entry, every, meter, strategy, overrides, classifier: ByError }
+    }
+}
+
+impl<'o, C: Copy> Handle<'o, C> {
+    /// By that strategy, for what is not shared.
+    pub const fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy: Some(strategy), ..self }
+    }
+
+    /// With that set by the caller: it wins over everything else.
+    pub const fn with(self, overrides: Overrides) -> Self {
+        Self { overrides, ..self }
+    }
+
+    /// Tells errors apart by `classifier`: a function `fn(&E) -> Verdict`, or any [`Classifier`].
+    pub const fn classify<D>(self, classifier: D) -> Handle<'o, D> {
+        let Self { entry, every, meter, strategy, overrides, .. } = self;
+        Handle { entry, every, meter, strategy, overrides, classifier }
+    }
+
+    /// Takes every error for a transient one.
+    pub const fn retry_all(self) -> Handle<'o, RetryAll> {
+        self.classify(RetryAll)
+    }
+}
+
+impl<C> Handle<'_, C> {
+    /// The operation's name.
+    #[must_use]
+    pub fn name(&self) -> Name {
+        self.entry.name()
+    }
+
+    /// What an execution that began now would go by.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let own = self.entry.effective().settings();
+        let mut settings = match self.strategy {
+            None => own,
+            Some(strategy) => {
+                let given = self.every.load().settings(strategy);
+                Settings {
+                    breaker: own.breaker,
+                    breaker_enabled: own.breaker_enabled,
+                    mode: own.mode,
+                    budget: own.budget,
+                    slots: own.slots,
+                    ..given
+                }
+            }
+        };
+        self.overrides.apply(&mut settings);
+        settings
+    }
+}
+
+impl<'o, C: Clone> Source<'o, C> for Handle<'o, C> {
+    type Policy = Policy<'o, C>;
+
+    fn policy(&self) -> Policy<'o, C> {
+        let settings = self.settings();
+        let Self { entry, meter, classifier, .. } = self;
+        Policy::live(&settings, entry.shared(), *meter, *entry, classifier.clone())
+    }
+}
+
+impl<'o, C: Clone> Handle<'o, C> {
+    /// See [`Policy::execute`]. The future is the handle's own, and as long-lived as the
+    /// orchestrator.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`].
+    pub fn execute<K, F, Fut, T, E>(
+        &self,
+        clock: K,
+        operation: F,
+    ) -> Execute<'o, K, C, Plain<F>, Self>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        Execute::plain(self.clone(), clock, operation)
+    }
+
+    /// See [`Policy::execute_told`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`].
+    pub fn execute_told<K, F, Fut, T, E>(
+        &self,
+        clock: K,
+        operation: F,
+    ) -> Execute<'o, K, C, Told<F>, Self>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut(Made) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        Execute::told(self.clone(), clock, operation)
+    }
+
+    /// See [`Policy::execute_once`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`].
+    pub fn execute_once<K, Fut, T, E>(
+        &self,
+        clock: K,
+        attempt: Fut,
+    ) -> Execute<'o, K, C, Once<Fut>, Self>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        Execute::once(self.clone(), clock, attempt)
+    }
+
+    /// See [`Policy::execute_or_else`].
+    ///
+    /// # Errors
+    ///
+    /// What `fallback` returns.
+    pub fn execute_or_else<K, F, Fut, B, T, E, X>(
+        &self,
+        clock: K,
+        operation: F,
+        fallback: B,
+    ) -> ExecuteOrElse<'o, K, C, Plain<F>, Now<B>, Self>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        B: FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
+    {
+        self.execute(clock, operation).or_else(fallback)
+    }
+
+    /// See [`Policy::execute_or_else_async`].
+    ///
+    /// # Errors
+    ///
+    /// What `fallback`'s future ends in.
+    pub fn execute_or_else_async<K, F, Fut, B, Alt, T, E, X>(
+        &self,
+        clock: K,
+        operation: F,
+        fallback: B,
+    ) -> ExecuteOrElse<'o, K, C, Plain<F>, Later<B>, Self>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        F: FnMut() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        B: FnOnce(Error<E>) -> Alt,
+        Alt: Future<Output = Result<T, OrElseError<E, X>>>,
+    {
+        self.execute(clock, operation).or_else_async(fallback)
+    }
+
+    /// See [`Policy::execute_mut`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`].
+    pub async fn execute_mut<T, E>(
+        &self,
+        clock: impl Sleep,
+        operation: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classifier<E>,
+    {
+        execute_mut(self.clone(), clock, operation).await
+    }
+
+    /// See [`Policy::execute_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`].
+    pub fn execute_blocking<T, E>(
+        &self,
+        clock: impl Wait,
+        operation: impl FnMut(Made) -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classifier<E>,
+    {
+        execute_blocking(self.clone(), clock, operation)
+    }
+
+    /// See [`Policy::execute_blocking_or_else`].
+    ///
+    /// # Errors
+    ///
+    /// What `fallback` returns.
+    pub fn execute_blocking_or_else<T, E, X>(
+        &self,
+        clock: impl Wait,
+        operation: impl FnMut(Made) -> Result<T, E>,
+        fallback: impl FnOnce(Error<E>) -> Result<T, OrElseError<E, X>>,
+    ) -> Result<T, OrElseError<E, X>>
+    where
+        C: Classifier<E>,
+    {
+        execute_blocking_or_else(self.clone(), clock, operation, fallback)
+    }
+
+    /// See [`Policy::start`]: one execution, to be driven by hand.
+    pub fn start<E>(&self, now: Instant, shard: usize) -> Run<'o, E, C, Policy<'o, C>> {
+        Run::new(self.policy(), now, shard)
+    }
+}
+
+impl Registration {
+    /// What a strategy comes to under these settings, which are given for every one.
+    const fn settings(&self, strategy: Strategy) -> Settings {
+        let none = Self::new();
+        match Effective::resolve(strategy, self, &none, &none) {
+            Ok(effective) => effective.settings(),
+            // Never: they were checked against every strategy.
+            Err(_) => strategy.settings(),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Named operations: one object that an application makes once, names its operations in,
+//! reconfigures while it runs, and watches.
+//!
+//! ```
+//! use steadfast::orchestrator::{Orchestrator, Registration};
+//! use steadfast::{ManualClock, Strategy};
+//!
+//! static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new()
+//!     .operation("ai_summarize", Registration::by(Strategy::Critical))
+//!     .operation("ai_classify", Registration::new());
+//!
+//! # async fn call() -> Result<&'static str, &'static str> { Ok("an answer") }
+//! # let clock = ManualClock::new();
+//! let summarize = ORCHESTRATOR.get("ai_summarize")?.retry_all();
+//! let answer = clock.block_on(summarize.execute(&clock, call));
+//! assert_eq!(answer, Ok("an answer"));
+//! # Ok::<(), steadfast::orchestrator::UnknownOperation>(())
+//! ```
+//!
+//! # Which settings an operation has
+//!
+//! Highest first: what a caller [gives](Handle::with) · the strategy that it
+//! [names](Handle::strategy) · the live [configuration](Config) of the operation · what it was
+//! [registered](Orchestrator::register) with · the default strategy. Breaker, budget and bulkhead
+//! are shared by all callers of an operation: they come from configuration and registration alone.
+//!
+//! # Names elsewhere
+//!
+//! | elsewhere | here |
+//! |---|---|
+//! | `with_resilience`, `with_operation_resilience` | [`get`](Orchestrator::get)`(name)?.`[`execute`](Handle::execute) |
+//! | `with_aggressive_resilience` and its siblings | [`Handle::strategy`] |
+//! | `register_operation` | [`Orchestrator::register`] |
+//! | `get_operation_config` | [`Orchestrator::effective`] |
+//! | `get_or_create_circuit_breaker` | [`Orchestrator::breaker`] |
+//! | `get_metrics`, `get_all_metrics` | [`Orchestrator::metrics`], [`Orchestrator::iter`] |
+//! | `reset_metrics` | [`Orchestrator::reset_metrics`], [`Orchestrator::reset_all_metrics`] |
+//! | `is_healthy`, `get_health_status` | [`Orchestrator::is_healthy`], [`Orchestrator::health`] |
+
+mod config;
+mod entry;
+mod handle;
+mod key;
+mod name;
+mod registration;
+mod table;
+mod view;
+
+pub use config::{Config, ConfigError};
+pub use entry::Watch;
+pub use handle::{Handle, Overrides};
+pub use key::{Allowed, Key, Kind, OutOfRange, UnknownKey, Value};
+pub use name::{Name, NameError};
+pub use registration::{Conflict, Effective, Origin, Registration, Warning};
+pub use table::{Orchestrator, RegisterError, ResetError, UnknownOperation};
+pub use view::{OperationBreaker, View};

@@ -1,0 +1,565 @@
+//! What an operation is registered with, and what comes of it: a strategy with single settings
+//! changed, laid over one another by precedence.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::key::{KEYS, Key, OutOfRange};
+use crate::clock::micros;
+use crate::policy::{Backoff, BackoffError, Growth, Jitter, Settings, Strategy};
+use crate::state::settings::{RULE_WORDS, WORDS, Words};
+use crate::state::{BudgetRule, Mode, Rule};
+
+/// A strategy, if one is named, and settings given on top of it.
+///
+/// ```
+/// use steadfast::orchestrator::{Key, Registration};
+/// use steadfast::Strategy;
+///
+/// const SUMMARIZE: Registration =
+///     Registration::by(Strategy::Critical).given(Key::Attempts, 5).given(Key::OpenFor, 90_000_000);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registration {
+    strategy: Option<Strategy>,
+    given: u32,
+    values: [u32; KEYS],
+}
+
+/// Two settings that do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Conflict {
+    /// The shortest wait is not below the longest.
+    MinNotBelowMax,
+    /// More failures are asked for than outcomes are looked at.
+    OfLastBelowFailures,
+    /// The longest open period is shorter than the first.
+    OpenMaxBelowOpenFor,
+}
+
+/// What is allowed, and probably not meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Warning {
+    /// One execution alone may open the breaker: it opens after fewer failures than attempts + 2.
+    OpensAlone,
+    /// The retry window is over before the last retry may start.
+    WindowShort,
+    /// More than seven attempts.
+    ManyAttempts,
+    /// More probes than failures open the breaker.
+    ManyProbes,
+    /// A probe that takes all the time of an attempt comes late.
+    LeaseShort,
+}
+
+/// Where a setting comes from, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The live configuration, for this operation.
+    Configured,
+    /// What the operation was registered with.
+    Registered,
+    /// The live configuration, for every strategy.
+    EveryStrategy,
+    /// The strategy.
+    Strategy,
+    /// The strategy, which is the default one.
+    DefaultStrategy,
+}
+
+/// The settings that an operation has, each with its origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effective {
+    strategy: Strategy,
+    named_by: Origin,
+    registered: u32,
+    configured: u32,
+    every: u32,
+    values: [u32; KEYS],
+}
+
+impl Registration {
+    /// Nothing: the default strategy as it is.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { strategy: None, given: 0, values: [0; KEYS] }
+    }
+
+    /// A strategy as it is.
+    #[must_use]
+    pub const fn by(strategy: Strategy) -> Self {
+        Self::new().strategy(strategy)
+    }
+
+    /// The same by another strategy.
+    #[must_use]
+    pub const fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy: Some(strategy), ..self }
+    }
+
+    /// The same with one setting given, as its [kind](Key::kind) counts: a length in microseconds.
+    /// In a `static`, one out of range does not compile.
+    #[must_use]
+    pub const fn given(self, key: Key, value: u64) -> Self {
+        match self.try_given(key, value) {
+            Ok(registration) => registration,
+            Err(OutOfRange(_)) => panic!("a setting is out of its range: see `Key::range`"),
+        }
+    }
+
+    /// The same for a value that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// It is out of range.
+    pub const fn try_given(mut self, key: Key, value: u64) -> Result<Self, OutOfRange> {
+        match key.check(value) {
+            Ok(value) => {
+                set(&mut self.values, key, value);
+                self.given |= key.bit();
+                Ok(self)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The strategy that it names.
+    #[must_use]
+    pub const fn named(&self) -> Option<Strategy> {
+        self.strategy
+    }
+
+    /// What it gives for `key`, if it does.
+    #[must_use]
+    pub const fn get(&self, key: Key) -> Option<u64> {
+        if self.given & key.bit() == 0 { None } else { Some(get(&self.values, key)) }
+    }
+
+    /// All that it gives.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, u64)> + '_ {
+        Key::ALL.into_iter().filter_map(|key| Some((key, self.get(key)?)))
+    }
+
+    pub(super) const fn to_words(self) -> [u32; LAYER] {
+        let mut words = [0; LAYER];
+        words[0] = match self.strategy {
+            None => 0,
+            Some(strategy) => strategy as u32 + 1,
+        };
+        words[1] = self.given;
+        copy(&mut words, 2, &self.values);
+        words
+    }
+
+    pub(super) const fn from_words(words: [u32; LAYER]) -> Self {
+        let strategy = match words[0] {
+            0 => None,
+            strategy => Some(strategy_of(strategy - 1)),
+        };
+        let mut values = [0; KEYS];
+        copy_from(&mut values, &words, 2);
+        Self { strategy, given: words[1], values }
+    }
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Effective {
+    /// Lays them over one another: `configured` over `registered` over `every` over the strategy
+    /// that the strongest of them names.
+    ///
+    /// # Errors
+    ///
+    /// What comes of it is at odds with itself.
+    pub const fn resolve(
+        default: Strategy,
+        every: &Registration,
+        registered: &Registration,
+        configured: &Registration,
+    ) -> Result<Self, Conflict> {
+        let (strategy, named_by) = match (configured.strategy, registered.strategy) {
+            (Some(strategy), _) => (strategy, Origin::Configured),
+            (None, Some(strategy)) => (strategy, Origin::Registered),
+            (None, None) => (default, Origin::DefaultStrategy),
+        };
+        let mut values = values_of(&strategy.settings());
+        lay_over(&mut values, every);
+        lay_over(&mut values, registered);
+        lay_over(&mut values, configured);
+        let effective = Self {
+            strategy,
+            named_by,
+            registered: registered.given,
+            configured: configured.given,
+            every: every.given,
+            values,
+        };
+        match settings_of(&effective.values) {
+            Ok(_) => Ok(effective),
+            Err(conflict) => Err(conflict),
+        }
+    }
+
+    /// The strategy.
+    #[must_use]
+    pub const fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// Who named the strategy.
+    #[must_use]
+    pub const fn named_by(&self) -> Origin {
+        self.named_by
+    }
+
+    /// What `key` is, as its [kind](Key::kind) counts; 0 where it follows from the others.
+    #[must_use]
+    pub const fn get(&self, key: Key) -> u64 {
+        get(&self.values, key)
+    }
+
+    /// Where that comes from.
+    #[must_use]
+    pub const fn origin(&self, key: Key) -> Origin {
+        let bit = key.bit();
+        if self.configured & bit != 0 {
+            Origin::Configured
+        } else if self.registered & bit != 0 {
+            Origin::Registered
+        } else if self.every & bit != 0 {
+            Origin::EveryStrategy
+        } else if matches!(self.named_by, Origin::DefaultStrategy) {
+            Origin::DefaultStrategy
+        } else {
+            Origin::Strategy
+        }
+    }
+
+    /// All of it as one.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        match settings_of(&self.values) {
+            Ok(settings) => settings,
+            // Never: it was resolved.
+            Err(_) => self.strategy.settings(),
+        }
+    }
+
+    /// What is allowed, and probably not meant.
+    pub fn warnings(&self) -> impl Iterator<Item = Warning> {
+        let settings = self.settings();
+        let (failures, attempts) = (settings.breaker.trip().failures(), settings.attempts);
+        let waits = (1..attempts)
+            .fold(Duration::ZERO, |sum, k| sum.saturating_add(settings.backoff.longest(k)));
+        let breaks = settings.breaker_enabled;
+        [
+            (breaks && failures < attempts + 2, Warning::OpensAlone),
+            (settings.retry_enabled && settings.window < waits, Warning::WindowShort),
+            (attempts > 7, Warning::ManyAttempts),
+            (breaks && settings.breaker.probe_count() > failures, Warning::ManyProbes),
+            (
+                breaks && settings.breaker.lease_for() < settings.attempt_timeout,
+                Warning::LeaseShort,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(holds, warning)| holds.then_some(warning))
+    }
+
+    pub(super) const fn to_words(self) -> Words {
+        let mut words = [0; WORDS];
+        copy(&mut words, 0, &self.settings().breaker.to_words());
+        words[RULE_WORDS] = self.strategy as u32 | (self.named_by as u32) << 8;
+        words[RULE_WORDS + 1] = self.registered;
+        words[RULE_WORDS + 2] = self.configured;
+        words[RULE_WORDS + 3] = self.every;
+        copy(&mut words, RULE_WORDS + 4, &self.values);
+        words
+    }
+
+    pub(super) const fn from_words(words: &Words) -> Self {
+        let mut values = [0; KEYS];
+        copy_from(&mut values, words, RULE_WORDS + 4);
+        Self {
+            strategy: strategy_of(words[RULE_WORDS] & 0xff),
+            named_by: match words[RULE_WORDS] >> 8 {
+                0 => Origin::Configured,
+                1 => Origin::Registered,
+                _ => Origin::DefaultStrategy,
+            },
+            registered: words[RULE_WORDS + 1],
+            configured: words[RULE_WORDS + 2],
+            every: words[RULE_WORDS + 3],
+            values,
+        }
+    }
+}
+
+impl Conflict {
+    /// The two keys.
+    #[must_use]
+    pub const fn keys(self) -> [Key; 2] {
+        match self {
+            Self::MinNotBelowMax => [Key::Min, Key::Max],
+            Self::OfLastBelowFailures => [Key::OfLast, Key::Failures],
+            Self::OpenMaxBelowOpenFor => [Key::OpenMax, Key::OpenFor],
+        }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [one, other] = self.keys();
+        let must = match self {
+            Self::MinNotBelowMax => "must be below",
+            Self::OfLastBelowFailures | Self::OpenMaxBelowOpenFor => "must not be below",
+        };
+        write!(f, "{one} {must} {other}")
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpensAlone => {
+                "breaker.failures is less than retry.attempts + 2: one execution may open the breaker"
+            }
+            Self::WindowShort => "retry.window is over before the last retry may start",
+            Self::ManyAttempts => "retry.attempts is more than 7",
+            Self::ManyProbes => "breaker.probes is more than breaker.failures",
+            Self::LeaseShort => {
+                "breaker.lease is shorter than timeout.attempt: a slow probe comes late"
+            }
+        })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configured => "configured",
+            Self::Registered => "registered",
+            Self::EveryStrategy => "configured for every strategy",
+            Self::Strategy => "strategy",
+            Self::DefaultStrategy => "default strategy",
+        })
+    }
+}
+
+impl core::error::Error for Conflict {}
+
+/// Words of a stored registration.
+pub(super) const LAYER: usize = KEYS + 2;
+
+const _: () = assert!(WORDS == RULE_WORDS + 4 + KEYS, "as many words as there are settings");
+
+// A length in a word: whole microseconds up to 35 minutes, beyond that units of 64 µs, rounded up
+// (whole seconds are whole units).
+const COARSE: u32 = 1 << 31;
+const UNIT_SHIFT: u32 = 6;
+
+#[allow(clippy::indexing_slicing, reason = "a key is an index")]
+const fn set(values: &mut [u32; KEYS], key: Key, value: u64) {
+    values[key as usize] = match value {
+        0..=0x7fff_ffff => value as u32,
+        _ if !matches!(key.kind(), super::key::Kind::Length) => value as u32,
+        _ => COARSE | (value.div_ceil(1 << UNIT_SHIFT) as u32 & !COARSE),
+    };
+}
+
+#[allow(clippy::indexing_slicing, reason = "a key is an index")]
+const fn get(values: &[u32; KEYS], key: Key) -> u64 {
+    let word = values[key as usize];
+    match word & COARSE {
+        0 => word as u64,
+        _ if !matches!(key.kind(), super::key::Kind::Length) => word as u64,
+        _ => ((word & !COARSE) as u64) << UNIT_SHIFT,
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "a key is an index")]
+const fn lay_over(values: &mut [u32; KEYS], layer: &Registration) {
+    // So many failures in a row, unless the same layer says among how many.
+    if layer.given & Key::Failures.bit() != 0 {
+        set(values, Key::OfLast, 0);
+    }
+    let mut at = 0;
+    while at < KEYS {
+        if layer.given & 1 << at != 0 {
+            values[at] = layer.values[at];
+        }
+        at += 1;
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "of lengths that are constants")]
+const fn copy<const N: usize>(to: &mut [u32], from: usize, words: &[u32; N]) {
+    let mut at = 0;
+    while at < N {
+        to[from + at] = words[at];
+        at += 1;
+    }
+}
+
+#[allow(clippy::indexing_slicing, reason = "of lengths that are constants")]
+const fn copy_from<const N: usize>(to: &mut [u32; N], words: &[u32], from: usize) {
+    let mut at = 0;
+    while at < N {
+        to[at] = words[from + at];
+        at += 1;
+    }
+}
+
+const fn strategy_of(index: u32) -> Strategy {
+    match index {
+        0 => Strategy::Aggressive,
+        2 => Strategy::Conservative,
+        3 => Strategy::Critical,
+        _ => Strategy::Balanced,
+    }
+}
+
+/// What a strategy says, key by key. What follows from the others is left to follow.
+const fn values_of(settings: &Settings) -> [u32; KEYS] {
+    let mut values = [0; KEYS];
+    let (backoff, rule, budget) = (&settings.backoff, &settings.breaker, &settings.budget);
+    let (jitter, kind) = match backoff.jitter_kind() {
+        Jitter::None => (Duration::ZERO, 0),
+        Jitter::Additive(most) => (most, 1),
+        Jitter::Full => (Duration::ZERO, 2),
+        Jitter::Equal => (Duration::ZERO, 3),
+        Jitter::Decorrelated => (Duration::ZERO, 4),
+    };
+    set(&mut values, Key::RetryEnabled, settings.retry_enabled as u64);
+    set(&mut values, Key::Attempts, settings.attempts as u64);
+    set(&mut values, Key::Growth, backoff.growth() as u64);
+    set(&mut values, Key::Multiplier, micros(backoff.multiplier()));
+    set(&mut values, Key::Min, micros(backoff.min()));
+    set(&mut values, Key::Max, micros(backoff.max()));
+    set(&mut values, Key::Jitter, micros(jitter));
+    set(&mut values, Key::JitterKind, kind);
+    set(&mut values, Key::Window, micros(settings.window));
+    set(&mut values, Key::MaxAskedWait, micros(settings.max_asked_wait));
+    set(&mut values, Key::Tokens, budget.tokens() as u64);
+    set(&mut values, Key::PerSuccess, budget.per_success() as u64);
+    set(&mut values, Key::Refill, micros(budget.refill_period()));
+    set(&mut values, Key::AttemptTimeout, micros(settings.attempt_timeout));
+    set(&mut values, Key::Deadline, micros(settings.deadline));
+    set(&mut values, Key::BreakerEnabled, settings.breaker_enabled as u64);
+    set(&mut values, Key::Failures, rule.trip().failures() as u64);
+    set(&mut values, Key::OpenFor, micros(rule.open_for()));
+    set(&mut values, Key::OpenGrowth, rule.growth_tenths() as u64);
+    set(&mut values, Key::Probes, rule.probe_count() as u64);
+    set(&mut values, Key::Mode, settings.mode as u64);
+    values
+}
+
+const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
+    let growth = match get(values, Key::Growth) {
+        0 => Growth::Constant,
+        1 => Growth::Linear,
+        _ => Growth::Exponential,
+    };
+    let jitter = match get(values, Key::JitterKind) {
+        0 => Jitter::None,
+        1 => Jitter::Additive(length(values, Key::Jitter)),
+        2 => Jitter::Full,
+        3 => Jitter::Equal,
+        _ => Jitter::Decorrelated,
+    };
+    let multiplier = length(values, Key::Multiplier);
+    let (min, max) = (length(values, Key::Min), length(values, Key::Max));
+    let backoff = match Backoff::try_new(growth, multiplier, min, max) {
+        Ok(backoff) => match backoff.try_jitter(jitter) {
+            Ok(backoff) => backoff,
+            // Never: the key's range ends at an hour.
+            Err(_) => backoff,
+        },
+        Err(BackoffError::MinNotBelowMax | BackoffError::TooLong) => {
+            return Err(Conflict::MinNotBelowMax);
+        }
+    };
+    let breaker = match rule_of(values) {
+        Ok(rule) => rule,
+        Err(conflict) => return Err(conflict),
+    };
+    let (tokens, per_success) = (get(values, Key::Tokens), get(values, Key::PerSuccess));
+    let refill = length(values, Key::Refill);
+    let budget = match BudgetRule::try_new(tokens as u32, per_success as u32, refill) {
+        Ok(budget) => budget,
+        // Never: the keys' ranges are the budget's.
+        Err(_) => BudgetRule::new(1, 0, Duration::ZERO),
+    };
+    Ok(Settings {
+        attempts: get(values, Key::Attempts) as u32,
+        backoff,
+        window: length(values, Key::Window),
+        attempt_timeout: length(values, Key::AttemptTimeout),
+        deadline: length(values, Key::Deadline),
+        max_asked_wait: length(values, Key::MaxAskedWait),
+        breaker,
+        budget,
+        slots: get(values, Key::Slots) as u32,
+        retry_enabled: get(values, Key::RetryEnabled) != 0,
+        breaker_enabled: get(values, Key::BreakerEnabled) != 0,
+        mode: match get(values, Key::Mode) {
+            1 => Mode::ForcedOpen,
+            2 => Mode::ForcedClosed,
+            3 => Mode::Shadow,
+            _ => Mode::Normal,
+        },
+    })
+}
+
+const fn rule_of(values: &[u32; KEYS]) -> Result<Rule, Conflict> {
+    let failures = get(values, Key::Failures) as u32;
+    let of_last = match get(values, Key::OfLast) as u32 {
+        0 => failures,
+        of_last => of_last,
+    };
+    let open_for = length(values, Key::OpenFor);
+    let mut rule = match Rule::try_new(failures, of_last, open_for) {
+        Ok(rule) => rule,
+        Err(_) => return Err(Conflict::OfLastBelowFailures),
+    };
+    if let Ok(probing) = rule.try_probes(get(values, Key::Probes) as u32) {
+        rule = probing;
+    }
+    let growth = get(values, Key::OpenGrowth) as u32;
+    let open_max = match get(values, Key::OpenMax) {
+        0 => rule.open_max(),
+        open_max => Duration::from_micros(open_max),
+    };
+    rule = match rule.try_open_growth(growth, open_max) {
+        Ok(rule) => rule,
+        Err(_) => return Err(Conflict::OpenMaxBelowOpenFor),
+    };
+    // Longer than an attempt may take, or its outcome always comes too late; and no shorter than the
+    // pause before it.
+    let lease = match get(values, Key::Lease) {
+        0 => {
+            let twice = get(values, Key::AttemptTimeout) * 2;
+            let open_for = micros(open_for);
+            let (_, longest) = Key::Lease.range();
+            let lease = if twice > open_for { twice } else { open_for };
+            if lease < longest { lease } else { longest }
+        }
+        lease => lease,
+    };
+    match rule.try_lease(Duration::from_micros(lease)) {
+        Ok(leased) => Ok(leased),
+        // Never: the key's range is the lease's.
+        Err(_) => Ok(rule),
+    }
+}
+
+const fn length(values: &[u32; KEYS], key: Key) -> Duration {
+    Duration::from_micros(get(values, key))
+}

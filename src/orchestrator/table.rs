@@ -1,0 +1,402 @@
+//! The table of named operations.
+
+use core::fmt;
+
+use super::config::{Config, ConfigError};
+use super::entry::{Every, Row, Watch};
+use super::handle::Handle;
+use super::name::{FREE, Name, NameError};
+use super::registration::{Conflict, Effective, Registration};
+use super::view::{OperationBreaker, View};
+use crate::clock::Instant;
+use crate::policy::Strategy;
+use crate::state::word::{AtomicWord, Busy, Writer, Writing};
+use crate::state::{FINE, Metrics, ResetBusy, State};
+
+/// A table of `N` places for named operations, each with its own breaker, budget, bulkhead, metrics
+/// and settings.
+///
+/// Finding an operation only reads and waits for nobody. Writing has one writer at a time; another
+/// is told [busy](RegisterError::Busy), so an interrupt that preempts a writer does not hang.
+/// `BUCKETS` and `SHARDS` are those of the [`Metrics`].
+#[derive(Debug)]
+pub struct Orchestrator<const N: usize, const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
+    /// Where a name is that hashes to it or before it, in the order of places.
+    hashes: [AtomicWord; N],
+    rows: [Row<BUCKETS, SHARDS>; N],
+    every: Every,
+    writing: Writing,
+}
+
+/// The table has no operation of that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownOperation;
+
+/// Why the metrics of an operation are not reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetError {
+    /// The table has no operation of that name.
+    UnknownOperation,
+    /// Another caller is resetting them.
+    Busy,
+}
+
+/// Why an operation is not registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Its name is none.
+    Name(NameError),
+    /// What comes of the registration is at odds with itself.
+    Conflict(Conflict),
+    /// All places are taken.
+    Full {
+        /// Places that there are.
+        capacity: usize,
+    },
+    /// The table is being written by another caller.
+    Busy,
+}
+
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, BUCKETS, SHARDS> {
+    /// A table without operations, by default balanced.
+    #[must_use]
+    pub const fn new() -> Self {
+        assert!(N > 0, "one place at least");
+        Self {
+            hashes: [const { AtomicWord::new(FREE) }; N],
+            rows: [const { Row::new(None, Registration::new(), BALANCED, None) }; N],
+            every: Every::new(Registration::by(Strategy::Balanced)),
+            writing: Writing::new(),
+        }
+    }
+
+    /// The same with one operation more, in a `const` or `static`. What could not be registered does
+    /// not compile.
+    #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "const, and within the table")]
+    pub const fn operation(mut self, name: &str, registration: Registration) -> Self {
+        let name = match Name::new(name) {
+            Ok(name) => name,
+            Err(error) => panic!("{}", error.message()),
+        };
+        let none = Registration::new();
+        let effective = match Effective::resolve(Strategy::Balanced, &none, &registration, &none) {
+            Ok(effective) => effective,
+            Err(_) => panic!("an operation's settings are at odds: see `Conflict`"),
+        };
+        let hash = Name::hash(&name.to_words());
+        let (mut place, mut seen) = (hash as usize % N, 0);
+        while seen < N {
+            let there = core::mem::replace(&mut self.hashes[place], AtomicWord::new(hash));
+            let there = there.into_bits();
+            if there == FREE {
+                self.rows[place] = Row::new(Some(name), registration, effective, None);
+                return self;
+            }
+            self.hashes[place] = AtomicWord::new(there);
+            place = if place + 1 < N { place + 1 } else { 0 };
+            seen += 1;
+        }
+        panic!("more operations than the table has places")
+    }
+
+    /// The same with `watch` told what its operations do.
+    #[must_use]
+    #[allow(clippy::indexing_slicing, reason = "const, and within the table")]
+    pub const fn watched_by(mut self, watch: &'static dyn Watch) -> Self {
+        let mut place = 0;
+        while place < N {
+            self.rows[place].entry.watched_by(watch);
+            place += 1;
+        }
+        self
+    }
+
+    /// A handle of the operation `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none, and none is made.
+    pub fn get(&self, name: &str) -> Result<Handle<'_>, UnknownOperation> {
+        self.find(name).map(|row| self.handle(row))
+    }
+
+    /// Registers the operation `name`, or registers it anew: its state goes on.
+    ///
+    /// # Errors
+    ///
+    /// The name is none, its settings are at odds, the table is full, or being written.
+    pub fn register(
+        &self,
+        name: &str,
+        registration: Registration,
+    ) -> Result<Handle<'_>, RegisterError> {
+        let name = Name::new(name).map_err(RegisterError::Name)?;
+        let writer = self.writing.try_begin().map_err(|Busy| RegisterError::Busy)?;
+        let place = self.place(&name);
+        let configured = match place {
+            Place::Taken(row) => row.entry.configured(),
+            Place::Free(..) => Registration::new(),
+            Place::None => return Err(RegisterError::Full { capacity: N }),
+        };
+        let every = self.every.load();
+        let effective =
+            resolve(&every, &registration, &configured).map_err(RegisterError::Conflict)?;
+        let row = match place {
+            Place::Taken(row) => {
+                row.entry.replace(&writer, &registration, &configured, &effective);
+                row
+            }
+            Place::Free(hash, row) => {
+                Self::occupy(&writer, hash, row, name, &registration, &configured, &effective)
+            }
+            Place::None => return Err(RegisterError::Full { capacity: N }),
+        };
+        Ok(self.handle(row))
+    }
+
+    /// Goes by `config` from now on, instead of what was configured before. Operations that it names
+    /// and nobody registered are registered. Breakers keep their state and history.
+    ///
+    /// Each operation's settings change at once; executions under way keep what they began with,
+    /// and their attempts settle by the new breaker rule.
+    ///
+    /// # Errors
+    ///
+    /// It is at odds with itself or with what is registered, or names too many operations, or the
+    /// table is being written: then nothing has changed.
+    pub fn configure<const M: usize>(&self, config: &Config<M>) -> Result<(), ConfigError> {
+        let writer = self.writing.try_begin().map_err(|Busy| ConfigError::Busy)?;
+        config.check()?;
+        let default = config.default_strategy().unwrap_or(Strategy::Balanced);
+        let every = config.every_strategy().strategy(default);
+        let none = Registration::new();
+        // First everything is checked, then everything is done.
+        for row in self.rows() {
+            let name = row.entry.name();
+            let configured = config.operation(&name).unwrap_or(&none);
+            resolve(&every, &row.entry.registered(), configured)
+                .map_err(|conflict| ConfigError::Operation(name, conflict))?;
+        }
+        let mut free = N - self.rows().count();
+        for (name, configured) in config.operations() {
+            if matches!(self.place(name), Place::Taken(_)) {
+                continue;
+            }
+            resolve(&every, &none, configured)
+                .map_err(|conflict| ConfigError::Operation(*name, conflict))?;
+            free = free.checked_sub(1).ok_or(ConfigError::Full { capacity: N })?;
+        }
+        self.every.replace(&writer, &every);
+        for row in self.rows() {
+            let configured = config.operation(&row.entry.name()).unwrap_or(&none);
+            let registered = row.entry.registered();
+            if let Ok(effective) = resolve(&every, &registered, configured) {
+                row.entry.replace(&writer, &registered, configured, &effective);
+            }
+        }
+        for (name, configured) in config.operations() {
+            if let (Place::Free(hash, row), Ok(effective)) =
+                (self.place(name), resolve(&every, &none, configured))
+            {
+                Self::occupy(&writer, hash, row, *name, &none, configured, &effective);
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings of the operation `name`, each with its origin.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn effective(&self, name: &str) -> Result<Effective, UnknownOperation> {
+        self.find(name).map(|row| row.entry.effective())
+    }
+
+    /// The breaker of the operation `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn breaker(&self, name: &str) -> Result<OperationBreaker<'_>, UnknownOperation> {
+        self.find(name).map(|row| View::new(row).breaker())
+    }
+
+    /// The metrics of the operation `name`.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub fn metrics(&self, name: &str) -> Result<&Metrics<BUCKETS, SHARDS>, UnknownOperation> {
+        self.find(name).map(|row| &row.metrics)
+    }
+
+    /// Begins to count the operation `name` anew. Its breaker goes on as it is.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or another caller is doing the same.
+    pub fn reset_metrics(&self, name: &str) -> Result<(), ResetError> {
+        let row = self.find(name).map_err(|UnknownOperation| ResetError::UnknownOperation)?;
+        row.metrics.reset().map_err(|ResetBusy| ResetError::Busy)
+    }
+
+    /// Begins to count all operations anew.
+    ///
+    /// # Errors
+    ///
+    /// Another caller is resetting one of them; the others have been reset.
+    pub fn reset_all_metrics(&self) -> Result<(), ResetBusy> {
+        let mut all = Ok(());
+        for row in self.rows() {
+            all = all.and(row.metrics.reset());
+        }
+        all
+    }
+
+    /// All operations, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = View<'_, BUCKETS, SHARDS>> {
+        self.rows().map(View::new)
+    }
+
+    /// Operations that there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows().count()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Operations that there is room for.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        N
+    }
+
+    /// Whether no breaker is open. Without operations it is.
+    #[must_use]
+    pub fn is_healthy(&self, now: Instant) -> bool {
+        self.iter().all(|view| view.breaker().state(now) != State::Open)
+    }
+
+    fn handle<'o>(&'o self, row: &'o Row<BUCKETS, SHARDS>) -> Handle<'o> {
+        Handle::new(&row.entry, &self.every, &row.metrics)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Row<BUCKETS, SHARDS>> {
+        let taken = |hash: &AtomicWord| hash.published() != FREE;
+        self.hashes.iter().zip(&self.rows).filter_map(move |(hash, row)| taken(hash).then_some(row))
+    }
+
+    fn find(&self, name: &str) -> Result<&Row<BUCKETS, SHARDS>, UnknownOperation> {
+        let name = Name::new(name).map_err(|_| UnknownOperation)?;
+        match self.place(&name) {
+            Place::Taken(row) => Ok(row),
+            Place::Free(..) | Place::None => Err(UnknownOperation),
+        }
+    }
+
+    /// Where `name` is, or would be. Places are never given up, so a reader finds what is there for
+    /// good, and a free place is the end of its search.
+    fn place(&self, name: &Name) -> Place<'_, BUCKETS, SHARDS> {
+        let words = name.to_words();
+        let hash = Name::hash(&words);
+        let first = hash as usize % N;
+        let places = self.hashes.iter().zip(&self.rows);
+        for (there, row) in places.clone().skip(first).chain(places.take(first)) {
+            match there.published() {
+                FREE => return Place::Free((there, hash), row),
+                other if other == hash && row.entry.is_named(&words) => return Place::Taken(row),
+                _ => {}
+            }
+        }
+        Place::None
+    }
+
+    fn occupy<'o>(
+        writer: &Writer<'_>,
+        (there, hash): (&AtomicWord, u32),
+        row: &'o Row<BUCKETS, SHARDS>,
+        name: Name,
+        registered: &Registration,
+        configured: &Registration,
+        effective: &Effective,
+    ) -> &'o Row<BUCKETS, SHARDS> {
+        row.entry.occupy(name.to_words(), effective);
+        row.entry.replace(writer, registered, configured, effective);
+        // Last: whoever finds the name finds all of it.
+        there.publish(hash);
+        row
+    }
+}
+
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Default
+    for Orchestrator<N, BUCKETS, SHARDS>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where a name is.
+enum Place<'o, const BUCKETS: usize, const SHARDS: usize> {
+    Taken(&'o Row<BUCKETS, SHARDS>),
+    /// The first free place that it could have, and its hash.
+    Free((&'o AtomicWord, u32), &'o Row<BUCKETS, SHARDS>),
+    None,
+}
+
+/// Of `every`, whose strategy is the default one, and an operation's own.
+fn resolve(
+    every: &Registration,
+    registered: &Registration,
+    configured: &Registration,
+) -> Result<Effective, Conflict> {
+    let default = every.named().unwrap_or(Strategy::Balanced);
+    Effective::resolve(default, every, registered, configured)
+}
+
+/// What a place without an operation has.
+const BALANCED: Effective = {
+    let none = Registration::new();
+    match Effective::resolve(Strategy::Balanced, &none, &none, &none) {
+        Ok(effective) => effective,
+        Err(_) => panic!("a strategy is never at odds with itself"),
+    }
+};
+
+impl fmt::Display for UnknownOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no operation of that name is registered")
+    }
+}
+
+impl fmt::Display for RegisterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::Conflict(conflict) => conflict.fmt(f),
+            Self::Full { capacity } => write!(f, "all {capacity} places of the table are taken"),
+            Self::Busy => f.write_str("the table is being written by another caller"),
+        }
+    }
+}
+
+impl fmt::Display for ResetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOperation => UnknownOperation.fmt(f),
+            Self::Busy => ResetBusy.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for UnknownOperation {}
+impl core::error::Error for ResetError {}
+impl core::error::Error for RegisterError {}
