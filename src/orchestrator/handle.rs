@@ -24,7 +24,6 @@ use crate::state::Meter;
 /// what it started with. Breaker, budget and bulkhead are the operation's own, whatever the caller
 /// gives.
 #[derive(Clone, Copy, Debug)]
-#[must_use = "a handle does nothing by itself"]
 pub struct Handle<'o, C = ByError> {
     entry: &'o Entry,
     every: &'o Every,
@@ -141,22 +140,26 @@ impl<'o> Handle<'o> {
 
 impl<'o, C: Copy> Handle<'o, C> {
     /// By that strategy, for what is not shared.
+    #[must_use]
     pub const fn strategy(self, strategy: Strategy) -> Self {
         Self { strategy: Some(strategy), ..self }
     }
 
     /// With that set by the caller: it wins over everything else.
+    #[must_use]
     pub const fn with(self, overrides: Overrides) -> Self {
         Self { overrides, ..self }
     }
 
     /// Tells errors apart by `classifier`: a function `fn(&E) -> Verdict`, or any [`Classifier`].
+    #[must_use]
     pub const fn classify<D>(self, classifier: D) -> Handle<'o, D> {
         let Self { entry, every, meter, strategy, overrides, .. } = self;
         Handle { entry, every, meter, strategy, overrides, classifier }
     }
 
     /// Takes every error for a transient one.
+    #[must_use]
     pub const fn retry_all(self) -> Handle<'o, RetryAll> {
         self.classify(RetryAll)
     }

@@ -160,7 +160,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     /// and nobody registered are registered. Breakers keep their state and history.
     ///
     /// Each operation's settings change at once; executions under way keep what they began with,
-    /// and their attempts settle by the new breaker rule.
+    /// and their attempts settle by the new breaker rule. A breaker that is open for longer than its
+    /// new rule explains lets a probe go.
     ///
     /// # Errors
     ///
