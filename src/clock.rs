@@ -107,7 +107,11 @@ impl Instant {
     /// The instant `wait` later, or the last instant there is. A part of a microsecond counts whole.
     #[must_use]
     pub const fn after(self, wait: Duration) -> Self {
-        Self::from_micros(self.micros.saturating_add(micros(wait)))
+        self.plus(micros(wait))
+    }
+
+    pub(crate) const fn plus(self, micros: u64) -> Self {
+        Self::from_micros(self.micros.saturating_add(micros))
     }
 
     /// The time from `earlier` to here, or zero if `earlier` is later.

@@ -1,17 +1,20 @@
 //! An execution dropped at any await point gives everything back, and says nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod common;
+
 use core::cell::Cell;
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use steadfast::state::{BudgetRule, COUNT_ONLY, Outcome, Phase};
 use steadfast::{
-    Backoff, Breaker, Budget, Bulkhead, Class, Classify, Clock as _, Error, Instant, ManualClock,
-    Metrics, OrElseError, Policy, Sleep as _, Trip, Verdict,
+    Backoff, Breaker, Budget, Bulkhead, Class, Clock as _, Error, ManualClock, Metrics,
+    OrElseError, Policy, Sleep as _, Trip,
 };
+
+use common::{Fault, at, fault, poll, secs, yields};
 
 #[test]
 fn an_execution() {
@@ -242,45 +245,11 @@ impl World {
         self.made.set(self.made.get() + 1);
         if self.made.get() == 1 {
             yields(3).await;
-            return Err(Fault(self.first));
+            return Err(fault(self.first));
         }
         self.hangs.set(true);
         core::future::pending().await
     }
 }
 
-/// Pending so many times, whatever the clock says.
-async fn yields(times: u32) {
-    let mut left = times;
-    poll_fn(|_| match left {
-        0 => Poll::Ready(()),
-        _ => {
-            left -= 1;
-            Poll::Pending
-        }
-    })
-    .await;
-}
-
 fn over<T, E>(_result: Result<T, E>) {}
-
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fault(Class);
-
-impl Classify for Fault {
-    fn verdict(&self) -> Verdict {
-        Verdict::of(self.0)
-    }
-}
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-const fn at(secs: u64) -> Instant {
-    Instant::from_micros(secs * 1_000_000)
-}

@@ -1,23 +1,22 @@
 //! Whole executions: the cases of the field that concern them, and each way to execute.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod common;
+
 use core::cell::Cell;
-use core::error::Error as _;
-use core::fmt;
 use core::future::{Future, pending, ready};
-use core::pin::{Pin, pin};
-use core::task::{Context, Poll, Waker};
+use core::pin::pin;
 use core::time::Duration;
 
 use proptest::prelude::*;
-use steadfast::policy::{Attempt, BackoffError, Growth, Leave, Made, Next, PolicyError};
-use steadfast::state::{
-    BudgetRule, BudgetRuleError, Circuit, NoSlots, Outcome, Phase, RuleError, State,
-};
+use steadfast::policy::{Leave, Made, Next, Stage};
+use steadfast::state::{BudgetRule, Circuit, Outcome, Phase, State};
 use steadfast::{
-    Backoff, Breaker, Budget, Bulkhead, Class, Classify, Clock as _, Error, Instant, Jitter,
+    Backoff, Breaker, Budget, Bulkhead, Class, Clock as _, Error, Event, Instant, Jitter,
     ManualClock, Metrics, OrElseError, Policy, Reason, Retry, Rule, Sleep as _, Trip, Verdict,
 };
+
+use common::{Fault, at, failing, fault, granted, millis, poll, secs, succeeding, zero};
 
 // --- Cases of the field: breaker ------------------------------------------------------------------
 
@@ -83,118 +82,6 @@ fn b27_an_upstream_that_only_hangs_opens_it() {
     assert_eq!((error.stopped, error.attempts), (Reason::BreakerOpen, 2));
     assert_eq!(breaker.state(clock.now()), State::Open);
     assert_eq!(clock.now(), at(50));
-}
-
-#[test]
-fn b28_zero_attempts_and_zero_times_are_refused() {
-    let policy = Policy::new();
-    assert_eq!(policy.try_attempts(0).err(), Some(PolicyError::Attempts));
-    assert_eq!(policy.try_attempt_timeout(Duration::ZERO).err(), Some(PolicyError::AttemptTimeout));
-    assert_eq!(policy.try_deadline(Duration::ZERO).err(), Some(PolicyError::Deadline));
-    assert!(policy.try_attempts(1).is_ok());
-    let least = Duration::from_nanos(1);
-    assert!(policy.try_attempt_timeout(least).is_ok());
-    assert!(policy.try_deadline(least).is_ok());
-}
-
-#[test]
-fn b28_zero_slots_are_refused() {
-    assert_eq!(Bulkhead::try_new(0).err(), Some(NoSlots));
-    assert_eq!(Bulkhead::try_new(1).unwrap().slots(), 1);
-}
-
-#[test]
-fn b28_a_rule_that_could_not_work_is_refused() {
-    let (shortest, longest, minute) = (Duration::from_millis(50), secs(86_400), secs(60));
-    let micro = Duration::from_micros(1);
-    for (failures, of_last, open_for, expected) in [
-        (0, 0, minute, Some(RuleError::Failures)),
-        (0, 5, minute, Some(RuleError::Failures)),
-        (24, 24, minute, Some(RuleError::Failures)),
-        (u32::MAX, u32::MAX, minute, Some(RuleError::Failures)),
-        (1, 0, minute, Some(RuleError::Window)),
-        (3, 2, minute, Some(RuleError::Window)),
-        (3, 24, minute, Some(RuleError::Window)),
-        (3, 3, Duration::ZERO, Some(RuleError::OpenFor)),
-        (3, 3, shortest - micro, Some(RuleError::OpenFor)),
-        (3, 3, longest + micro, Some(RuleError::OpenFor)),
-        (3, 3, Duration::MAX, Some(RuleError::OpenFor)),
-        (1, 1, shortest, None),
-        (23, 23, longest, None),
-    ] {
-        assert_eq!(Rule::try_new(failures, of_last, open_for).err(), expected);
-    }
-    let rule = Rule::try_new(3, 3, minute).unwrap();
-    assert_eq!(rule.try_probes(0).err(), Some(RuleError::Probes));
-    assert_eq!(rule.try_probes(64).err(), Some(RuleError::Probes));
-    assert_eq!(rule.try_probes(63).unwrap().probe_count(), 63);
-    for length in [Duration::ZERO, shortest - micro, longest + micro, Duration::MAX] {
-        assert_eq!(rule.try_lease(length).err(), Some(RuleError::Lease));
-    }
-    assert_eq!(rule.try_lease(longest).unwrap().lease_for(), longest);
-}
-
-#[test]
-fn b28_a_budget_that_could_not_work_is_refused() {
-    for (tokens, per_success, refill, expected) in [
-        (0, 100, secs(60), Some(BudgetRuleError::Tokens)),
-        (10_001, 100, secs(60), Some(BudgetRuleError::Tokens)),
-        (10, 10_001, secs(60), Some(BudgetRuleError::PerSuccess)),
-        (10, 100, secs(86_401), Some(BudgetRuleError::Refill)),
-        (10, 100, Duration::MAX, Some(BudgetRuleError::Refill)),
-        (1, 0, Duration::ZERO, None),
-        (10_000, 10_000, secs(86_400), None),
-    ] {
-        assert_eq!(BudgetRule::try_new(tokens, per_success, refill).err(), expected);
-    }
-}
-
-#[test]
-fn b28_a_backoff_that_could_not_work_is_refused() {
-    let (hour, more) = (secs(3600), secs(3601));
-    let backoff =
-        |multiplier, min, max| Backoff::try_new(Growth::Exponential, multiplier, min, max).err();
-    assert_eq!(backoff(secs(1), secs(2), secs(2)), Some(BackoffError::MinNotBelowMax));
-    assert_eq!(backoff(secs(1), secs(3), secs(2)), Some(BackoffError::MinNotBelowMax));
-    assert_eq!(backoff(secs(1), secs(0), secs(0)), Some(BackoffError::MinNotBelowMax));
-    assert_eq!(backoff(more, secs(0), secs(1)), Some(BackoffError::TooLong));
-    assert_eq!(backoff(secs(1), more, secs(2)), Some(BackoffError::TooLong));
-    assert_eq!(backoff(secs(1), secs(0), Duration::MAX), Some(BackoffError::TooLong));
-    assert_eq!(backoff(secs(0), secs(0), hour), None);
-    let constant = Backoff::constant(hour);
-    let jitter = |most| constant.try_jitter(Jitter::Additive(most)).err();
-    assert_eq!((jitter(more), jitter(hour)), (Some(BackoffError::TooLong), None));
-}
-
-#[test]
-fn b28_what_asserts_says_what_is_wrong() {
-    let says = |make: fn(), text: &str| {
-        let panic = std::panic::catch_unwind(make).unwrap_err();
-        let said = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied());
-        assert_eq!(said, Some(text));
-    };
-    says(
-        || _ = Policy::new().attempts(0),
-        "a policy makes one attempt at least: the first one counts",
-    );
-    says(|| _ = Policy::new().deadline(Duration::ZERO), "a deadline is more than zero");
-    says(
-        || _ = Policy::new().attempt_timeout(Duration::ZERO),
-        "an attempt's timeout is more than zero",
-    );
-    says(|| _ = Bulkhead::new(0), "a bulkhead has one slot at least");
-    says(|| _ = Trip::after(0), "1 to 23 failures");
-    says(|| _ = Trip::after(5).of_last(4), "as many outcomes as failures or more, up to 23");
-    says(
-        || _ = Breaker::new(Trip::after(1), Duration::ZERO),
-        "a breaker stays open for 50 ms to 24 h",
-    );
-    says(|| _ = BudgetRule::new(0, 0, Duration::ZERO), "a retry budget has 1 to 10000 tokens");
-    says(|| _ = Backoff::constant(Duration::MAX), "a back-off's lengths are an hour at most");
-    says(|| _ = Metrics::<1, 0>::new(), "one shard at least");
 }
 
 #[test]
@@ -507,6 +394,22 @@ fn a_second_attempt_needs_a_closed_breaker_a_token_and_an_attempt_left() {
     assert!(matches!(run.attempt(at(31)).next, Leave::NotNow), "a probe is not hedged");
 }
 
+#[test]
+fn a_second_attempt_that_a_part_refuses_leaves_the_first_to_answer() {
+    let (bulkhead, metrics) = (Bulkhead::new(1), <Metrics>::new());
+    let policy = Policy::new().attempts(3).bulkhead(&bulkhead).metrics(&metrics);
+    let mut run = policy.start::<Fault>(at(0), 0);
+    let first = granted(run.attempt(at(0)).next);
+    let second = run.attempt(at(1));
+    assert!(matches!(second.next, Leave::NotNow));
+    let full = Event::Refused { stage: Stage::Bulkhead, reason: Reason::BulkheadFull, wait: None };
+    assert!(second.events.iter().eq([&full]), "{:?}", second.events);
+    assert!(matches!(run.settle(first, at(2), Some(Ok(7)), zero).next, Next::Done(Ok(7))));
+    let told = metrics.snapshot();
+    assert_eq!((told.refusals.bulkhead_full, told.attempts.started), (1, 1));
+    assert_eq!((told.calls.succeeded, told.calls.refused), (1, 0));
+}
+
 // --- The driver that blocks -----------------------------------------------------------------------
 
 #[test]
@@ -591,56 +494,6 @@ fn a_blocking_execution_has_a_fallback_too() {
 // --- Errors ---------------------------------------------------------------------------------------
 
 #[test]
-fn an_error_says_the_reason_the_attempts_and_the_class_and_its_source_says_the_rest() {
-    let (clock, bulkhead) = (ManualClock::new(), Bulkhead::new(1));
-    let policy = Policy::new().bulkhead(&bulkhead);
-    let one = clock.block_on(policy.execute(&clock, failing)).unwrap_err();
-    assert_eq!(one.to_string(), "no attempts left after 1 attempt (transient)");
-    assert_eq!(one.source().unwrap().to_string(), "transient fault 0");
-    assert_eq!(one.source().unwrap().downcast_ref::<Fault>(), Some(&fault(Class::Transient)));
-    assert_eq!(one.into_inner(), Some(fault(Class::Transient)));
-
-    let more = clock.block_on(policy.attempts(3).execute(&clock, failing)).unwrap_err();
-    assert_eq!(more.to_string(), "no attempts left after 3 attempts (transient)");
-
-    let _taken = bulkhead.try_acquire().unwrap();
-    let none = clock.block_on(policy.execute(&clock, failing)).unwrap_err();
-    assert_eq!(none.to_string(), "bulkhead full, no attempt made");
-    assert!(none.source().is_none());
-    assert_eq!(none.into_inner(), None);
-
-    let stands: OrElseError<Fault, Fault> = OrElseError::GaveUp(one);
-    assert_eq!(stands.to_string(), one.to_string());
-    assert_eq!(stands.source().unwrap().to_string(), "transient fault 0");
-    let own: OrElseError<Fault, Fault> = OrElseError::Fallback(fault(Class::Auth));
-    assert_eq!(own.to_string(), "fallback failed: auth fault 0");
-}
-
-#[test]
-fn every_reason_reads_as_a_clause() {
-    let reasons = [
-        Reason::Class,
-        Reason::Attempts,
-        Reason::Budget,
-        Reason::Window,
-        Reason::Deadline,
-        Reason::AskedWait,
-        Reason::BreakerOpen,
-        Reason::Gated,
-        Reason::BulkheadFull,
-        Reason::Limited,
-    ];
-    let mut texts: Vec<_> = reasons.iter().map(Reason::to_string).collect();
-    for text in &texts {
-        assert!(text.starts_with(|c: char| c.is_ascii_lowercase()), "{text}");
-        assert!(!text.ends_with('.'), "{text}");
-    }
-    texts.sort_unstable();
-    texts.dedup();
-    assert_eq!(texts.len(), reasons.len(), "each has its own");
-}
-
-#[test]
 fn a_timed_out_attempt_leaves_the_error_before_it_as_the_last_one() {
     let clock = ManualClock::new();
     let policy = Policy::new().attempts(2).attempt_timeout(secs(5));
@@ -683,65 +536,4 @@ fn a_policy_without_classes_takes_every_error_for_transient_when_told_to() {
     let never = policy.classify(|_: &&str| Verdict::of(Class::Transient).retry(Retry::Never));
     let error = clock.block_on(never.execute(&clock, || ready(Err::<u8, _>("x")))).unwrap_err();
     assert_eq!((error.stopped, error.attempts), (Reason::Class, 1));
-}
-
-// --- What these tests share -----------------------------------------------------------------------
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fault {
-    class: Class,
-    number: u32,
-}
-
-impl Classify for Fault {
-    fn verdict(&self) -> Verdict {
-        Verdict::of(self.class)
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} fault {}", self.class, self.number)
-    }
-}
-
-impl core::error::Error for Fault {}
-
-const fn fault(class: Class) -> Fault {
-    Fault { class, number: 0 }
-}
-
-fn failing() -> impl Future<Output = Result<u8, Fault>> {
-    ready(Err(fault(Class::Transient)))
-}
-
-fn succeeding() -> impl Future<Output = Result<u8, Fault>> {
-    ready(Ok(7))
-}
-
-fn granted<E: fmt::Debug>(leave: Leave<'_, E>) -> Attempt<'_> {
-    match leave {
-        Leave::Granted(attempt) => attempt,
-        other => panic!("not granted: {other:?}"),
-    }
-}
-
-fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-const fn zero() -> u32 {
-    0
-}
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
-const fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
-
-const fn at(secs: u64) -> Instant {
-    Instant::from_micros(secs * 1_000_000)
 }

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("policy::strategy", 7),
     ("error", 8),
     ("policy::event", 9),
+    ("policy::plan", 8),
     ("policy", 10),
     ("policy::run", 11),
     ("policy::execute", 12),

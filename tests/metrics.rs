@@ -1,9 +1,10 @@
 //! What the metrics say is what happened: at any moment, after any mixture, by any thread.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_types)]
 
 use core::cell::{Cell, RefCell};
 use core::future::Future;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
@@ -11,8 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use steadfast::policy::Leave;
 use steadfast::state::{
-    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, Meter as _, Refusals, Slot, Snapshot,
-    Tally,
+    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, Meter as _, Refusals, ResetBusy, Slot,
+    Snapshot, Tally,
 };
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Class, Classify, Clock, Error, Instant, ManualClock,
@@ -452,6 +453,21 @@ fn rates_are_hundredths_of_a_percent_of_the_calls_that_finished() {
 }
 
 #[test]
+fn a_rate_of_more_calls_than_can_be_multiplied_is_the_same() {
+    let mut snapshot = Metrics::<COUNT_ONLY>::new().snapshot();
+    let mut rates = |succeeded, failed| {
+        (snapshot.calls.succeeded, snapshot.calls.failed) = (succeeded, failed);
+        (snapshot.success_rate(), snapshot.failure_rate())
+    };
+    let most = u64::MAX / 10_000;
+    for many in [most, most + 1, u64::MAX / 4] {
+        assert_eq!(rates(many, many), (5_000, 5_000), "{many}");
+        assert_eq!(rates(many, many * 3), (2_500, 7_500), "{many}");
+        assert_eq!(rates(many, 0), (10_000, 0), "{many}");
+    }
+}
+
+#[test]
 fn refused_and_fallen_back_calls_finished_without_success() {
     let (clock, metrics, bulkhead) =
         (ManualClock::new(), Metrics::<COUNT_ONLY>::new(), Bulkhead::new(1));
@@ -735,6 +751,28 @@ fn counted_by_threads<const BUCKETS: usize, const SHARDS: usize>(
     assert_eq!((attempts.started, attempts.succeeded), (6 * each, 2 * each));
     assert_eq!((attempts.failed, attempts.cancelled, attempts.in_flight), (3 * each, each, 0));
     assert_eq!((raw.retries, raw.refusals), (each, Refusals::default()));
+}
+
+#[test]
+fn of_two_resets_at_once_one_is_told_so_and_the_other_is_done() {
+    let metrics = Metrics::<FINE>::new();
+    let policy = Policy::new().metrics(&metrics);
+    assert!(policy.execute_blocking(ManualClock::new(), |_| Ok::<_, Fault>(ANSWER)).is_ok());
+    let told = AtomicBool::new(false);
+    let both = std::thread::scope(|scope| {
+        let resetting = [(); 2].map(|()| {
+            scope.spawn(|| {
+                (0..1_000_000).any(|_| {
+                    let busy = metrics.reset() == Err(ResetBusy);
+                    told.fetch_or(busy, Relaxed) || busy
+                })
+            })
+        });
+        resetting.map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(both, [true; 2], "none was ever in the other's way");
+    assert_eq!(metrics.snapshot().calls, Calls::default());
+    assert_eq!((metrics.raw().calls.succeeded, metrics.reset()), (1, Ok(())));
 }
 
 #[test]

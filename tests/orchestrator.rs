@@ -188,7 +188,7 @@ fn operations_are_isolated_from_one_another() {
     let registration = plain(2).given(Key::Failures, 1).given(Key::Slots, 1);
     let bad = table.register("bad", registration).unwrap().retry_all();
     let good = table.register("good", registration).unwrap().retry_all();
-    let mut hanging = pin!(bad.execute(&clock, || pending::<Result<u8, &str>>()));
+    let mut hanging = pin!(bad.execute(&clock, pending::<Result<u8, &str>>));
     assert!(hanging.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     let full = clock.block_on(bad.execute(&clock, fail)).unwrap_err();
     assert_eq!(full.stopped, Reason::BulkheadFull);

@@ -1,20 +1,24 @@
 //! One execution, in order: what is asked first, what goes back, what is told, and when.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod common;
+
 use core::cell::Cell;
-use core::future::{Future, pending, ready};
-use core::pin::{Pin, pin};
-use core::task::{Context, Poll, Waker};
+use core::future::{pending, ready};
+use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
 use std::sync::{Barrier, Mutex};
 
 use steadfast::policy::{Leave, Next, Stage};
-use steadfast::state::{BudgetRule, Outcome, Phase, State};
+use steadfast::state::{BudgetRule, Phase, State};
 use steadfast::{
-    Backoff, Breaker, Budget, Bulkhead, Class, Classifier, Classify, Clock as _, Error, Event,
+    Backoff, Breaker, Budget, Bulkhead, Class, Classifier, Classify as _, Clock as _, Error, Event,
     Instant, ManualClock, Metrics, Observe, OrElseError, Policy, Reason, Retry, Sleep as _, Trip,
     Verdict,
 };
+
+use common::{Fault, at, fail, failing, fault, granted, poll, secs, succeeding, zero};
 
 // --- 1. An execution begins -----------------------------------------------------------------------
 
@@ -249,6 +253,18 @@ const CLASSES: [(Class, bool, bool); 9] = [
     (Class::Context, false, false),
     (Class::Policy, false, false),
 ];
+
+#[test]
+fn a_borrowed_error_says_what_the_error_says() {
+    let clock = ManualClock::new();
+    for (class, attempts) in [(Class::Overloaded, 2), (Class::Quota, 1)] {
+        let (policy, owned) = (Policy::new().attempts(2), fault(class));
+        let borrowed = || ready(Err::<u8, &Fault>(&owned));
+        let error = clock.block_on(policy.execute(&clock, borrowed)).unwrap_err();
+        assert_eq!((error.last, error.class), (Some(&owned), Some(class)));
+        assert_eq!(error.attempts, attempts);
+    }
+}
 
 #[test]
 fn a_class_says_whether_it_is_retried() {
@@ -712,6 +728,18 @@ fn a_refusal_is_told_with_its_stage_and_the_wait_where_that_is_known() {
 }
 
 #[test]
+fn a_closure_observes_and_nobody_does_too() {
+    let (clock, breaker) = (ManualClock::new(), Breaker::new(Trip::after(1), secs(60)));
+    let heard = Mutex::new(Vec::new());
+    let listens = |event: &Event| heard.lock().unwrap().push(*event);
+    let policy = Policy::new().breaker(&breaker);
+    let _ = clock.block_on(policy.observer(&listens).execute(&clock, failing));
+    assert_eq!(*heard.lock().unwrap(), [Event::Opened]);
+    let error = clock.block_on(policy.observer(&()).execute(&clock, failing)).unwrap_err();
+    assert_eq!((error.stopped, heard.lock().unwrap().len()), (Reason::BreakerOpen, 1));
+}
+
+#[test]
 fn an_observer_may_ask_the_breaker_that_it_hears_of() {
     struct Curious<'a>(&'a ManualClock, &'a Breaker, Mutex<Vec<Event>>);
     impl Observe for Curious<'_> {
@@ -734,15 +762,6 @@ fn an_observer_may_ask_the_breaker_that_it_hears_of() {
 
 // --- What these tests share -----------------------------------------------------------------------
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fault(Class);
-
-impl Classify for Fault {
-    fn verdict(&self) -> Verdict {
-        Verdict::of(self.0)
-    }
-}
-
 #[derive(Debug, Default)]
 struct Log(Mutex<Vec<Event>>);
 
@@ -758,48 +777,8 @@ impl Log {
     }
 }
 
-const fn fault(class: Class) -> Fault {
-    Fault(class)
-}
-
-fn failing() -> impl Future<Output = Result<u8, Fault>> {
-    ready(Err(fault(Class::Transient)))
-}
-
-fn succeeding() -> impl Future<Output = Result<u8, Fault>> {
-    ready(Ok(7))
-}
-
-/// One failed attempt of somebody else.
-fn fail(breaker: &Breaker, now: Instant) {
-    let _ = breaker.try_acquire(now).unwrap().settle(now, Outcome::Failure);
-}
-
-fn granted<'p, E: core::fmt::Debug>(leave: Leave<'p, E>) -> steadfast::policy::Attempt<'p> {
-    match leave {
-        Leave::Granted(attempt) => attempt,
-        other => panic!("not granted: {other:?}"),
-    }
-}
-
-fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-const fn zero() -> u32 {
-    0
-}
-
-const fn secs(secs: u64) -> Duration {
-    Duration::from_secs(secs)
-}
-
 const fn micros(micros: u64) -> Duration {
     Duration::from_micros(micros)
-}
-
-const fn at(secs: u64) -> Instant {
-    Instant::from_micros(secs * 1_000_000)
 }
 
 #[expect(clippy::declare_interior_mutable_const, reason = "each use is a fresh one")]

@@ -51,6 +51,24 @@ fn a_straggler_of_a_closed_circuit_frees_no_slot_when_the_epoch_comes_round() {
 }
 
 #[test]
+fn a_straggler_of_a_closed_circuit_is_late_when_the_epoch_comes_round_open() {
+    let shortest = Duration::from_millis(50);
+    let breaker = Breaker::with_rule(Rule::new(Trip::after(1), shortest).lease(shortest));
+    let straggler = breaker.try_acquire(at(0)).unwrap();
+    breaker.try_acquire(at(0)).unwrap().settle(at(0), Outcome::Failure);
+    // Open in odd epochs; one replaced probe, and open in even ones.
+    let _replaced = breaker.try_acquire(at(1)).unwrap();
+    let now = (2..).find(|&now| {
+        breaker.try_acquire(at(now)).unwrap().settle(at(now), Outcome::Failure);
+        breaker.circuit().to_bits().0 >> 24 & 0x3f == 0
+    });
+    let (now, open) = (at(now.unwrap()), breaker.circuit());
+    assert_eq!(breaker.state(now), State::Open);
+    assert_eq!(straggler.settle(now, Outcome::Failure), Settled::Late);
+    assert_eq!(breaker.circuit(), open);
+}
+
+#[test]
 fn b03_a_probe_of_days_ago_is_late() {
     for hours in [2, 30, 37, 39, 50, 66] {
         let breaker = Breaker::new(Trip::after(1), 30 * SECOND);

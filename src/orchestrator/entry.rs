@@ -3,9 +3,10 @@
 use super::name::{Name, NameWords};
 use super::registration::{Effective, LAYER, Registration};
 use crate::clock::Instant;
+use crate::policy::plan::Plan;
 use crate::policy::{Event, Observe};
 use crate::state::Metrics;
-use crate::state::settings::Shared;
+use crate::state::settings::{RULE_WORDS, Shared};
 use crate::state::word::{AtomicWord, Twin, Writer};
 
 /// Whoever wants to know what the operations of an orchestrator do.
@@ -104,6 +105,11 @@ impl Entry {
     /// The settings as they are now.
     pub(super) fn effective(&self) -> Effective {
         Effective::from_words(&self.shared.settings.load())
+    }
+
+    /// The part of them that an execution takes with it.
+    pub(super) fn plan(&self) -> Plan {
+        Plan::from_words(&self.shared.settings.load_from(RULE_WORDS))
     }
 
     // What follows is for whoever has the right to write the table.

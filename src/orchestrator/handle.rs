@@ -6,10 +6,11 @@ use core::time::Duration;
 use super::entry::{Entry, Every};
 use super::name::Name;
 use super::registration::{Effective, Registration};
-use crate::clock::{Instant, Sleep, Wait};
+use crate::clock::{Instant, Sleep, Wait, micros};
 use crate::error::{Error, OrElseError};
 use crate::policy::blocking::{execute_blocking, execute_blocking_or_else};
 use crate::policy::execute::execute_mut;
+use crate::policy::plan::Plan;
 use crate::policy::{
     Backoff, ByError, Classifier, Execute, ExecuteOrElse, Later, Made, Now, Once, Plain, Policy,
     PolicyError, RetryAll, Run, Settings, Source, Strategy, Told,
@@ -19,8 +20,8 @@ use crate::state::Meter;
 /// An operation of an [`Orchestrator`](super::Orchestrator), ready to execute.
 ///
 /// It is `Copy`: change a copy by [`strategy`](Self::strategy), [`with`](Self::with) and
-/// [`classify`](Self::classify) for callers that want something else. Settings are resolved when an
-/// execution begins, so the next one sees what a live configuration changed, and one under way keeps
+/// [`classify`](Self::classify) for callers that want something else. Settings are resolved whenever
+/// an execution begins: the next one sees what a live configuration changed, and one under way keeps
 /// what it started with. Breaker, budget and bulkhead are the operation's own, whatever the caller
 /// gives.
 #[derive(Clone, Copy, Debug)]
@@ -118,16 +119,18 @@ impl Overrides {
         }
     }
 
-    fn apply(&self, settings: &mut Settings) {
-        fn set<T: Copy>(to: &mut T, given: Option<T>) {
-            *to = given.unwrap_or(*to);
+    fn apply(&self, plan: &mut Plan) {
+        fn set<T>(to: &mut T, given: Option<T>) {
+            if let Some(given) = given {
+                *to = given;
+            }
         }
-        set(&mut settings.attempts, self.attempts);
-        set(&mut settings.backoff, self.backoff);
-        set(&mut settings.window, self.window);
-        set(&mut settings.attempt_timeout, self.attempt_timeout);
-        set(&mut settings.deadline, self.deadline);
-        set(&mut settings.max_asked_wait, self.max_asked_wait);
+        set(&mut plan.limits.attempts, self.attempts);
+        set(&mut plan.backoff, self.backoff);
+        set(&mut plan.limits.window, self.window.map(micros));
+        set(&mut plan.limits.attempt_timeout, self.attempt_timeout.map(micros));
+        set(&mut plan.limits.deadline, self.deadline.map(micros));
+        set(&mut plan.limits.max_asked_wait, self.max_asked_wait.map(micros));
     }
 }
 
@@ -175,33 +178,32 @@ impl<C> Handle<'_, C> {
     /// What an execution that began now would go by.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        let own = self.entry.effective().settings();
-        let mut settings = match self.strategy {
+        self.plan().within(&self.entry.effective().settings())
+    }
+
+    fn plan(&self) -> Plan {
+        let own = self.entry.plan();
+        let mut plan = match self.strategy {
             None => own,
-            Some(strategy) => {
-                let given = self.every.load().settings(strategy);
-                Settings {
-                    breaker: own.breaker,
-                    breaker_enabled: own.breaker_enabled,
-                    mode: own.mode,
-                    budget: own.budget,
-                    slots: own.slots,
-                    ..given
-                }
-            }
+            Some(strategy) => Plan {
+                budget: own.budget,
+                slots: own.slots,
+                breaker_enabled: own.breaker_enabled,
+                ..Plan::of(&self.every.load().settings(strategy))
+            },
         };
-        self.overrides.apply(&mut settings);
-        settings
+        self.overrides.apply(&mut plan);
+        plan
     }
 }
 
-impl<'o, C: Clone> Source<'o, C> for Handle<'o, C> {
+impl<'o, C> Source<'o, C> for Handle<'o, C> {
     type Policy = Policy<'o, C>;
 
-    fn policy(&self) -> Policy<'o, C> {
-        let settings = self.settings();
+    fn policy(self) -> Policy<'o, C> {
+        let plan = self.plan();
         let Self { entry, meter, classifier, .. } = self;
-        Policy::live(&settings, entry.shared(), *meter, *entry, classifier.clone())
+        Policy::live(&plan, entry.shared(), meter, entry, classifier)
     }
 }
 
@@ -357,7 +359,7 @@ impl<'o, C: Clone> Handle<'o, C> {
 
     /// See [`Policy::start`]: one execution, to be driven by hand.
     pub fn start<E>(&self, now: Instant, shard: usize) -> Run<'o, E, C, Policy<'o, C>> {
-        Run::new(self.policy(), now, shard)
+        Run::new(self.clone().policy(), now, shard)
     }
 }
 

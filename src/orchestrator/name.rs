@@ -52,6 +52,18 @@ impl Name {
         Ok(Self { bytes, length: text.len() as u8 })
     }
 
+    /// The words of a name that may be in a table, without a look at each byte: no name there ends
+    /// in a NUL, nor contains one.
+    pub(super) fn words_of(text: &str) -> Option<[u32; NAME / 4]> {
+        let (mut bytes, text) = ([0; NAME], text.as_bytes());
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        let mut words = [0; NAME / 4];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+            *word = chunk.try_into().map_or(0, u32::from_le_bytes);
+        }
+        text.last().is_some_and(|&byte| byte != 0).then_some(words)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::key::{KEYS, Key, OutOfRange};
 use crate::clock::micros;
+use crate::policy::plan::{PLAN_WORDS, Plan};
 use crate::policy::{Backoff, BackoffError, Growth, Jitter, Settings, Strategy};
 use crate::state::settings::{RULE_WORDS, WORDS, Words};
 use crate::state::{BudgetRule, Mode, Rule};
@@ -78,7 +79,7 @@ pub struct Effective {
     registered: u32,
     configured: u32,
     every: u32,
-    values: [u32; KEYS],
+    settings: Settings,
 }
 
 impl Registration {
@@ -189,20 +190,23 @@ impl Effective {
             (None, Some(strategy)) => (strategy, Origin::Registered),
             (None, None) => (default, Origin::DefaultStrategy),
         };
+        // What follows from the others follows from what they become.
         let mut values = values_of(&strategy.settings());
+        set(&mut values, Key::OfLast, 0);
+        set(&mut values, Key::OpenMax, 0);
+        set(&mut values, Key::Lease, 0);
         lay_over(&mut values, every);
         lay_over(&mut values, registered);
         lay_over(&mut values, configured);
-        let effective = Self {
-            strategy,
-            named_by,
-            registered: registered.given,
-            configured: configured.given,
-            every: every.given,
-            values,
-        };
-        match settings_of(&effective.values) {
-            Ok(_) => Ok(effective),
+        match settings_of(&values) {
+            Ok(settings) => Ok(Self {
+                strategy,
+                named_by,
+                registered: registered.given,
+                configured: configured.given,
+                every: every.given,
+                settings,
+            }),
             Err(conflict) => Err(conflict),
         }
     }
@@ -219,10 +223,11 @@ impl Effective {
         self.named_by
     }
 
-    /// What `key` is, as its [kind](Key::kind) counts; 0 where it follows from the others.
+    /// What `key` is, as its [kind](Key::kind) counts; 0 slots are no bulkhead. Lengths of the breaker
+    /// and the budget are kept in units of 32 µs, rounded up.
     #[must_use]
     pub const fn get(&self, key: Key) -> u64 {
-        get(&self.values, key)
+        get(&values_of(&self.settings), key)
     }
 
     /// Where that comes from.
@@ -245,11 +250,7 @@ impl Effective {
     /// All of it as one.
     #[must_use]
     pub const fn settings(&self) -> Settings {
-        match settings_of(&self.values) {
-            Ok(settings) => settings,
-            // Never: it was resolved.
-            Err(_) => self.strategy.settings(),
-        }
+        self.settings
     }
 
     /// What is allowed, and probably not meant.
@@ -275,29 +276,35 @@ impl Effective {
 
     pub(super) const fn to_words(self) -> Words {
         let mut words = [0; WORDS];
-        copy(&mut words, 0, &self.settings().breaker.to_words());
-        words[RULE_WORDS] = self.strategy as u32 | (self.named_by as u32) << 8;
-        words[RULE_WORDS + 1] = self.registered;
-        words[RULE_WORDS + 2] = self.configured;
-        words[RULE_WORDS + 3] = self.every;
-        copy(&mut words, RULE_WORDS + 4, &self.values);
+        copy(&mut words, 0, &self.settings.breaker.to_words());
+        copy(&mut words, RULE_WORDS, &Plan::of(&self.settings).to_words());
+        let named =
+            self.strategy as u32 | (self.named_by as u32) << 8 | (self.settings.mode as u32) << 16;
+        copy(&mut words, ORIGINS, &[named, self.registered, self.configured, self.every]);
         words
     }
 
+    #[allow(clippy::indexing_slicing, reason = "of lengths that are constants")]
     pub(super) const fn from_words(words: &Words) -> Self {
-        let mut values = [0; KEYS];
-        copy_from(&mut values, words, RULE_WORDS + 4);
+        let (mut rule, mut plan) = ([0; RULE_WORDS], [0; PLAN_WORDS]);
+        copy_from(&mut rule, words, 0);
+        copy_from(&mut plan, words, RULE_WORDS);
+        let [named, registered, configured, every] =
+            [words[ORIGINS], words[ORIGINS + 1], words[ORIGINS + 2], words[ORIGINS + 3]];
+        let (breaker, mode) = (Rule::from_words(rule), mode_of(named >> 16));
+        let strategy = strategy_of(named & 0xff);
+        let settings = Settings { breaker, mode, ..strategy.settings() };
         Self {
-            strategy: strategy_of(words[RULE_WORDS] & 0xff),
-            named_by: match words[RULE_WORDS] >> 8 {
+            strategy,
+            named_by: match named >> 8 & 0xff {
                 0 => Origin::Configured,
                 1 => Origin::Registered,
                 _ => Origin::DefaultStrategy,
             },
-            registered: words[RULE_WORDS + 1],
-            configured: words[RULE_WORDS + 2],
-            every: words[RULE_WORDS + 3],
-            values,
+            registered,
+            configured,
+            every,
+            settings: Plan::from_words(&plan).within(&settings),
         }
     }
 }
@@ -358,7 +365,9 @@ impl core::error::Error for Conflict {}
 /// Words of a stored registration.
 pub(super) const LAYER: usize = KEYS + 2;
 
-const _: () = assert!(WORDS == RULE_WORDS + 4 + KEYS, "as many words as there are settings");
+/// Where in the words it says where the others come from.
+const ORIGINS: usize = RULE_WORDS + PLAN_WORDS;
+const _: () = assert!(WORDS == ORIGINS + 4, "as many words as there are settings");
 
 // A length in a word: whole microseconds up to 35 minutes, beyond that units of 64 µs, rounded up
 // (whole seconds are whole units).
@@ -426,7 +435,16 @@ const fn strategy_of(index: u32) -> Strategy {
     }
 }
 
-/// What a strategy says, key by key. What follows from the others is left to follow.
+const fn mode_of(index: u32) -> Mode {
+    match index {
+        1 => Mode::ForcedOpen,
+        2 => Mode::ForcedClosed,
+        3 => Mode::Shadow,
+        _ => Mode::Normal,
+    }
+}
+
+/// What settings say, key by key.
 const fn values_of(settings: &Settings) -> [u32; KEYS] {
     let mut values = [0; KEYS];
     let (backoff, rule, budget) = (&settings.backoff, &settings.breaker, &settings.budget);
@@ -454,9 +472,13 @@ const fn values_of(settings: &Settings) -> [u32; KEYS] {
     set(&mut values, Key::Deadline, micros(settings.deadline));
     set(&mut values, Key::BreakerEnabled, settings.breaker_enabled as u64);
     set(&mut values, Key::Failures, rule.trip().failures() as u64);
+    set(&mut values, Key::OfLast, rule.trip().window() as u64);
     set(&mut values, Key::OpenFor, micros(rule.open_for()));
     set(&mut values, Key::OpenGrowth, rule.growth_tenths() as u64);
+    set(&mut values, Key::OpenMax, micros(rule.open_max()));
     set(&mut values, Key::Probes, rule.probe_count() as u64);
+    set(&mut values, Key::Lease, micros(rule.lease_for()));
+    set(&mut values, Key::Slots, settings.slots as u64);
     set(&mut values, Key::Mode, settings.mode as u64);
     values
 }
@@ -509,12 +531,7 @@ const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
         slots: get(values, Key::Slots) as u32,
         retry_enabled: get(values, Key::RetryEnabled) != 0,
         breaker_enabled: get(values, Key::BreakerEnabled) != 0,
-        mode: match get(values, Key::Mode) {
-            1 => Mode::ForcedOpen,
-            2 => Mode::ForcedClosed,
-            3 => Mode::Shadow,
-            _ => Mode::Normal,
-        },
+        mode: mode_of(get(values, Key::Mode) as u32),
     })
 }
 

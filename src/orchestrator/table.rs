@@ -134,7 +134,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     ) -> Result<Handle<'_>, RegisterError> {
         let name = Name::new(name).map_err(RegisterError::Name)?;
         let writer = self.writing.try_begin().map_err(|Busy| RegisterError::Busy)?;
-        let place = self.place(&name);
+        let place = self.place(&name.to_words());
         let configured = match place {
             Place::Taken(row) => row.entry.configured(),
             Place::Free(..) => Registration::new(),
@@ -182,7 +182,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         }
         let mut free = N - self.rows().count();
         for (name, configured) in config.operations() {
-            if matches!(self.place(name), Place::Taken(_)) {
+            if matches!(self.place(&name.to_words()), Place::Taken(_)) {
                 continue;
             }
             resolve(&every, &none, configured)
@@ -199,7 +199,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         }
         for (name, configured) in config.operations() {
             if let (Place::Free(hash, row), Ok(effective)) =
-                (self.place(name), resolve(&every, &none, configured))
+                (self.place(&name.to_words()), resolve(&every, &none, configured))
             {
                 Self::occupy(&writer, hash, row, *name, &none, configured, &effective);
             }
@@ -296,24 +296,23 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     }
 
     fn find(&self, name: &str) -> Result<&Row<BUCKETS, SHARDS>, UnknownOperation> {
-        let name = Name::new(name).map_err(|_| UnknownOperation)?;
-        match self.place(&name) {
+        let words = Name::words_of(name).ok_or(UnknownOperation)?;
+        match self.place(&words) {
             Place::Taken(row) => Ok(row),
             Place::Free(..) | Place::None => Err(UnknownOperation),
         }
     }
 
-    /// Where `name` is, or would be. Places are never given up, so a reader finds what is there for
+    /// Where the name of these words is, or would be. Places are never given up, so a reader finds what is there for
     /// good, and a free place is the end of its search.
-    fn place(&self, name: &Name) -> Place<'_, BUCKETS, SHARDS> {
-        let words = name.to_words();
-        let hash = Name::hash(&words);
+    fn place(&self, words: &[u32; 8]) -> Place<'_, BUCKETS, SHARDS> {
+        let hash = Name::hash(words);
         let first = hash as usize % N;
         let places = self.hashes.iter().zip(&self.rows);
         for (there, row) in places.clone().skip(first).chain(places.take(first)) {
             match there.published() {
                 FREE => return Place::Free((there, hash), row),
-                other if other == hash && row.entry.is_named(&words) => return Place::Taken(row),
+                other if other == hash && row.entry.is_named(words) => return Place::Taken(row),
                 _ => {}
             }
         }

@@ -122,6 +122,39 @@ impl Backoff {
         }
     }
 
+    pub(super) const fn to_words(self) -> [u32; 5] {
+        let (kind, most) = match self.jitter {
+            Jitter::None => (0, 0),
+            Jitter::Additive(most) => (1, micros(most) as u32),
+            Jitter::Full => (2, 0),
+            Jitter::Equal => (3, 0),
+            Jitter::Decorrelated => (4, 0),
+        };
+        let growth = match self.growth {
+            Growth::Constant => 0,
+            Growth::Linear => 1,
+            Growth::Exponential => 2,
+        };
+        [growth << 8 | kind, self.multiplier, self.min, self.max, most]
+    }
+
+    /// What [`to_words`](Self::to_words) gave.
+    pub(super) const fn from_words([kinds, multiplier, min, max, most]: [u32; 5]) -> Self {
+        let growth = match kinds >> 8 {
+            0 => Growth::Constant,
+            1 => Growth::Linear,
+            _ => Growth::Exponential,
+        };
+        let jitter = match kinds & 0xff {
+            0 => Jitter::None,
+            1 => Jitter::Additive(Duration::from_micros(most as u64)),
+            2 => Jitter::Full,
+            3 => Jitter::Equal,
+            _ => Jitter::Decorrelated,
+        };
+        Self { growth, multiplier, min, max, jitter }
+    }
+
     /// How the waits grow.
     #[must_use]
     pub const fn growth(&self) -> Growth {

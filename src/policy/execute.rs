@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::future::{Future, poll_fn};
+use core::mem;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
 
@@ -149,7 +150,6 @@ pin_project! {
     /// `S` is where its policy comes from when it begins.
     #[must_use = "futures do nothing unless polled"]
     pub struct Execute<'p, K: Sleep, C, O: Operation, S: Source<'p, C> = &'p Policy<'p, C>> {
-        source: S,
         clock: K,
         operation: O,
         only_once: bool,
@@ -157,8 +157,16 @@ pin_project! {
         // Declared before `run`, so that an attempt under way is dropped before its call is.
         #[pin]
         doing: Doing<'p, O::Attempt, K::Sleeping>,
-        run: Option<Run<'p, O::Error, C, S::Policy>>,
+        run: Course<S, Run<'p, O::Error, C, S::Policy>>,
     }
+}
+
+/// Before an execution begins it has its policy's source, from then on its run.
+enum Course<S, R> {
+    Before(S),
+    Begun(R),
+    // While it begins.
+    Between,
 }
 
 pin_project! {
@@ -204,20 +212,24 @@ where
 impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
     const fn new(source: S, clock: K, operation: O, only_once: bool) -> Self {
         let keep_open = false;
-        Self { source, clock, operation, only_once, keep_open, doing: Doing::Asking, run: None }
+        let run = Course::Before(source);
+        Self { clock, operation, only_once, keep_open, doing: Doing::Asking, run }
     }
 
     /// Leaves the call's end to whoever takes the run: a fallback follows.
     pub(super) const fn keep_open(&mut self) {
         self.keep_open = true;
-        if let Some(run) = &mut self.run {
+        if let Course::Begun(run) = &mut self.run {
             run.keep_open();
         }
     }
 
     /// The run, when it is over.
     pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C, S::Policy>> {
-        self.project().run.as_mut()
+        match self.project().run {
+            Course::Begun(run) => Some(run),
+            Course::Before(_) | Course::Between => None,
+        }
     }
 }
 
@@ -235,21 +247,21 @@ where
         let clock = &*this.clock;
         // One clock reading at each boundary: the first begins the execution and its first attempt.
         let mut reading = None;
-        let run = match this.run {
-            Some(run) => run,
-            run @ None => {
+        if !matches!(this.run, Course::Begun(_)) {
+            if let Course::Before(source) = mem::replace(this.run, Course::Between) {
                 let now = clock.now();
                 reading = Some(now);
-                let run = run.insert(Run::new(this.source.policy(), now, clock.shard_hint()));
+                let mut run = Run::new(source.policy(), now, clock.shard_hint());
                 if *this.only_once {
                     run.only_once();
                 }
                 if *this.keep_open {
                     run.keep_open();
                 }
-                run
+                *this.run = Course::Begun(run);
             }
-        };
+        }
+        let Course::Begun(run) = this.run else { return Poll::Pending };
         loop {
             match this.doing.as_mut().project() {
                 DoingNow::Asking => {
@@ -327,6 +339,8 @@ where
 
 impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> fmt::Debug for Execute<'p, K, C, O, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Execute").field("begun", &self.run.is_some()).finish_non_exhaustive()
+        f.debug_struct("Execute")
+            .field("begun", &matches!(self.run, Course::Begun(_)))
+            .finish_non_exhaustive()
     }
 }

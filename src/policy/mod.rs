@@ -25,6 +25,7 @@ mod event;
 pub(crate) mod execute;
 mod fallback;
 mod operation;
+pub(crate) mod plan;
 mod run;
 mod strategy;
 
@@ -41,6 +42,8 @@ pub use operation::{Made, Once, Operation, Plain, Told};
 pub use run::{Attempt, Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
 
+use self::plan::{Limits, Plan};
+use crate::clock::micros;
 use crate::state::settings::{BreakerRef, Shared};
 use crate::state::{Breaker, Budget, BudgetRule, Bulkhead, Meter, SharedSlots, SharedTokens};
 
@@ -81,7 +84,7 @@ pub trait Source<'p, C> {
     /// What it executes by.
     type Policy: Borrow<Policy<'p, C>>;
     /// The policy as it is now.
-    fn policy(&self) -> Self::Policy;
+    fn policy(self) -> Self::Policy;
 }
 
 /// What attempts pass, and other callers share.
@@ -104,28 +107,12 @@ pub enum PolicyError {
     Deadline,
 }
 
-/// How often, and for how long. A length that is not limited is [`Duration::MAX`].
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    attempts: u32,
-    window: Duration,
-    attempt_timeout: Duration,
-    deadline: Duration,
-    max_asked_wait: Duration,
-}
-
 impl<'s> Policy<'s> {
     /// One attempt, no limits, nothing shared.
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            limits: Limits {
-                attempts: 1,
-                window: Duration::MAX,
-                attempt_timeout: Duration::MAX,
-                deadline: Duration::MAX,
-                max_asked_wait: Duration::MAX,
-            },
+            limits: Limits::NONE,
             backoff: Backoff::constant(Duration::ZERO),
             parts: Parts { breaker: None, bulkhead: None, budget: None },
             metrics: None,
@@ -150,28 +137,22 @@ impl<'s> Policy<'s> {
 }
 
 impl<'s, C> Policy<'s, C> {
-    /// By `settings`, under which `shared` is shared: its breaker follows them as they change.
+    /// By `plan`, under which `shared` is shared: its breaker follows its settings as they change.
     pub(crate) fn live(
-        settings: &Settings,
+        plan: &Plan,
         shared: &'s Shared,
         metrics: &'s dyn Meter,
         observer: &'s dyn Observe,
         classifier: C,
     ) -> Self {
-        let Settings { retry_enabled, breaker_enabled, slots, .. } = *settings;
+        let Plan { limits, backoff, budget, slots, retry_enabled, breaker_enabled } = *plan;
         Self {
-            limits: Limits {
-                attempts: if retry_enabled { settings.attempts } else { 1 },
-                window: settings.window,
-                attempt_timeout: settings.attempt_timeout,
-                deadline: settings.deadline,
-                max_asked_wait: settings.max_asked_wait,
-            },
-            backoff: settings.backoff,
+            limits: if retry_enabled { limits } else { Limits { attempts: 1, ..limits } },
+            backoff,
             parts: Parts {
                 breaker: breaker_enabled.then_some(BreakerRef::Live(shared)),
                 bulkhead: (slots > 0).then_some((slots, &shared.slots)),
-                budget: retry_enabled.then_some((settings.budget, &shared.tokens)),
+                budget: retry_enabled.then_some((budget, &shared.tokens)),
             },
             metrics: Some(metrics),
             observer: Some(observer),
@@ -230,7 +211,7 @@ impl<'s, C: Copy> Policy<'s, C> {
     /// Starts no retry later than `window` after the beginning.
     #[must_use]
     pub const fn retry_window(self, window: Duration) -> Self {
-        Self { limits: Limits { window, ..self.limits }, ..self }
+        Self { limits: Limits { window: micros(window), ..self.limits }, ..self }
     }
 
     /// Gives up on an attempt after `timeout`. More than zero.
@@ -250,7 +231,10 @@ impl<'s, C: Copy> Policy<'s, C> {
     pub const fn try_attempt_timeout(self, timeout: Duration) -> Result<Self, PolicyError> {
         match timeout {
             Duration::ZERO => Err(PolicyError::AttemptTimeout),
-            _ => Ok(Self { limits: Limits { attempt_timeout: timeout, ..self.limits }, ..self }),
+            _ => {
+                let attempt_timeout = micros(timeout);
+                Ok(Self { limits: Limits { attempt_timeout, ..self.limits }, ..self })
+            }
         }
     }
 
@@ -272,14 +256,14 @@ impl<'s, C: Copy> Policy<'s, C> {
     pub const fn try_deadline(self, deadline: Duration) -> Result<Self, PolicyError> {
         match deadline {
             Duration::ZERO => Err(PolicyError::Deadline),
-            _ => Ok(Self { limits: Limits { deadline, ..self.limits }, ..self }),
+            _ => Ok(Self { limits: Limits { deadline: micros(deadline), ..self.limits }, ..self }),
         }
     }
 
     /// Returns at once, with the wait asked for, when a service asks for a longer one than `wait`.
     #[must_use]
     pub const fn max_asked_wait(self, wait: Duration) -> Self {
-        Self { limits: Limits { max_asked_wait: wait, ..self.limits }, ..self }
+        Self { limits: Limits { max_asked_wait: micros(wait), ..self.limits }, ..self }
     }
 
     /// Asks `breaker` before each attempt, and reports each attempt to it.
@@ -322,7 +306,7 @@ impl<'s, C: Copy> Policy<'s, C> {
 impl<'p, C> Source<'p, C> for &'p Policy<'_, C> {
     type Policy = &'p Policy<'p, C>;
 
-    fn policy(&self) -> &'p Policy<'p, C> {
+    fn policy(self) -> &'p Policy<'p, C> {
         self
     }
 }

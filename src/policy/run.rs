@@ -32,7 +32,7 @@ use super::classify::{Class, Classifier, Retry, Verdict};
 use super::event::{Event, Events, Stage};
 use super::operation::Made;
 use super::{Parts, Policy};
-use crate::clock::Instant;
+use crate::clock::{Instant, micros};
 use crate::error::{Error, Reason};
 use crate::fault;
 use crate::state::settings::BreakerRef;
@@ -348,7 +348,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             Some(Ok(permit)) => Some(permit),
             None => None,
         };
-        let timeout = now.after(policy.limits.attempt_timeout);
+        let timeout = now.plus(policy.limits.attempt_timeout);
         let earlier = timeout.min(ends);
         Ok(Attempt {
             permit,
@@ -440,7 +440,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         if over(at, self.ends()) && !fault::DEADLINE_IGNORED {
             return Err(no(Reason::Deadline));
         }
-        if asked.is_some_and(|asked| asked > limits.max_asked_wait) {
+        if asked.is_some_and(|asked| micros(asked) > limits.max_asked_wait) {
             return Err(no(Reason::AskedWait));
         }
         if let Some(Err(open)) = breaker.map(|breaker| breaker.peek(at)) {
@@ -470,11 +470,11 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     }
 
     fn ends(&self) -> Instant {
-        self.call.began.after(self.policy().limits.deadline)
+        self.call.began.plus(self.policy().limits.deadline)
     }
 
     fn window_ends(&self) -> Instant {
-        self.call.began.after(self.policy().limits.window)
+        self.call.began.plus(self.policy().limits.window)
     }
 
     /// Tells the policy's observer.

@@ -98,6 +98,15 @@ impl BudgetRule {
         Self::new(self.tokens(), self.per_success, refill)
     }
 
+    pub(crate) const fn to_words(self) -> [u32; 3] {
+        [self.full, self.per_success, self.refill]
+    }
+
+    /// What [`to_words`](Self::to_words) gave.
+    pub(crate) const fn from_words([full, per_success, refill]: [u32; 3]) -> Self {
+        Self { full, per_success, refill }
+    }
+
     /// How often a token comes back, rounded up to 32 µs; zero for never.
     #[must_use]
     pub const fn refill_period(&self) -> Duration {

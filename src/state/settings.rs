@@ -6,7 +6,7 @@ use super::bulkhead::SharedSlots;
 use super::circuit::Rule;
 use super::word::{AtomicWord, Twin, Writer};
 
-/// Settings as words. The first are the breaker's rule; what the others say is their owner's.
+/// Settings as words. The first are the breaker's rule; what the others say is their owner's affair.
 pub(crate) type Words = [u32; WORDS];
 
 /// Several settings that are read and replaced as one: no reader sees a part of one replacement and
@@ -39,14 +39,17 @@ impl LiveSettings {
         self.0.load()
     }
 
+    /// Some of them, from the one at `first` on.
+    pub(crate) fn load_from<const M: usize>(&self, first: usize) -> [u32; M] {
+        self.0.load_from(first)
+    }
+
     pub(crate) fn replace(&self, writer: &Writer<'_>, words: Words) {
         self.0.replace(writer, words);
     }
 
     pub(crate) fn rule(&self) -> Rule {
-        let words = self.load();
-        let (rule, _) = words.split_first_chunk().unwrap_or((&[0; RULE_WORDS], &[]));
-        Rule::from_words(*rule)
+        Rule::from_words(self.0.load_from(0))
     }
 }
 
@@ -77,6 +80,6 @@ impl Guarded for BreakerRef<'_> {
     }
 }
 
-/// A breaker's rule, where the others come from, and the others.
-pub(crate) const WORDS: usize = RULE_WORDS + 4 + 25;
+/// A breaker's rule, a policy's plan, and where they come from.
+pub(crate) const WORDS: usize = RULE_WORDS + 19 + 4;
 pub(crate) const RULE_WORDS: usize = 4;

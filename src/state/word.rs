@@ -287,6 +287,7 @@ pub(crate) struct Busy;
 pub(crate) trait Cell {
     const ZERO: Self;
     type Bits: Copy;
+    const NONE: Self::Bits;
     fn bits(&self) -> Self::Bits;
     fn set(&self, bits: Self::Bits);
 }
@@ -297,11 +298,19 @@ impl<C: Cell, const N: usize> Twin<C, N> {
     }
 
     pub(crate) fn load(&self) -> [C::Bits; N] {
+        self.load_from(0)
+    }
+
+    /// `M` words from the one at `first` on; zeros beyond the last.
+    pub(crate) fn load_from<const M: usize>(&self, first: usize) -> [C::Bits; M] {
         let mut version = self.version.load_with(Acquire);
         loop {
             let [even, odd] = &self.copies;
             let copy = if version & 1 == 0 { even } else { odd };
-            let words = copy.each_ref().map(Cell::bits);
+            let mut words = [C::NONE; M];
+            for (word, cell) in words.iter_mut().zip(copy.iter().skip(first)) {
+                *word = cell.bits();
+            }
             let after = self.version.load_with(Relaxed);
             if after == version {
                 return words;
@@ -344,6 +353,7 @@ impl Cell for AtomicWord {
     #[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
     const ZERO: Self = Self::new(0);
     type Bits = u32;
+    const NONE: u32 = 0;
 
     fn bits(&self) -> u32 {
         self.load_with(Acquire)
@@ -358,6 +368,7 @@ impl Cell for Count {
     #[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
     const ZERO: Self = Self::new();
     type Bits = Width;
+    const NONE: Width = 0;
 
     fn bits(&self) -> Width {
         self.load()
