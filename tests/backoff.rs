@@ -136,6 +136,13 @@ fn a_wait_asked_for_is_the_least_there_is() {
     assert_eq!(forever, Duration::MAX);
 }
 
+#[test]
+fn a_wait_asked_for_in_parts_of_a_microsecond_is_no_shorter_than_the_schedules_own() {
+    let backoff = Backoff::constant(Duration::from_micros(2));
+    let wait = backoff.wait_asked(Duration::from_nanos(1500), 1, NONE, 0);
+    assert_eq!(wait, Duration::from_micros(2));
+}
+
 // --- Bounds --------------------------------------------------------------------------------------
 
 #[test]

@@ -164,6 +164,20 @@ fn a_clock_that_reads_a_little_back_and_forth_brings_nothing_more() {
     assert_eq!((paid, budget.tokens()), (0, 0));
 }
 
+#[test]
+fn a_budget_that_is_just_full_enough_begins_its_refill_with_the_next_failure() {
+    // From 10 tokens, four failures and a thousandth: half, a retry's worth, and the least more.
+    let budget = Budget::with_rule(BudgetRule::new(10, 1, MINUTE));
+    for _ in 0..4 {
+        assert!(budget.withdraw(NOON));
+    }
+    budget.deposit();
+    let began = NOON.after(MINUTE / 10 * 9);
+    assert!(budget.withdraw(began));
+    // A minute after noon, but not after the failure that left room for a refill.
+    assert!(!budget.withdraw(began.after(MINUTE / 2)));
+}
+
 // --- The arithmetic ------------------------------------------------------------------------------
 
 #[test]
@@ -221,6 +235,33 @@ fn refills_are_claimed_once_and_never_early() {
     // What is left of a period counts for the next.
     let (_, many) = rule.claim(began, NOON.after(MINUTE * 1000));
     assert!((990..1000).contains(&many), "{many}");
+}
+
+#[test]
+fn a_refill_is_never_early_wherever_in_its_tick_the_claim_began() {
+    let in_tick = |part: u64| Instant::from_micros((1000 << 14) + part);
+    for period in [Duration::from_micros(1), TICK, TICK * 2, MINUTE, HOUR * 24] {
+        let rule = BudgetRule::new(10, 0, period);
+        for part in [0, 1, 8192, (1 << 14) - 1] {
+            let too_soon = in_tick(part).after(period - Duration::from_micros(1));
+            assert_eq!(rule.claim(1000, too_soon).1, 0, "{period:?} from {part} µs on");
+            assert_eq!(rule.claim(1000, in_tick(part).after(period + TICK * 2)).1, 1);
+        }
+    }
+}
+
+#[test]
+fn a_claim_tells_two_clocks_that_disagree_from_one_that_stepped_back() {
+    let rule = BudgetRule::new(10, 0, MINUTE);
+    let at = |tick: u32| Instant::from_micros(u64::from(tick) << 14);
+    let claimed = 1 << 20;
+    // 64 s are 3906 ticks: up to there it is another's reading, and the claim stands.
+    assert_eq!(rule.claim(claimed, at(claimed - 3906)), (claimed, 0));
+    assert_eq!(rule.claim(claimed, at(claimed - 3907)), (claimed - 3907, 0));
+    // Ahead by half of what ticks can tell, and one more, which is a step back.
+    let half = u32::MAX / 2;
+    assert!(rule.claim(0, at(half)).1 > 500_000);
+    assert_eq!(rule.claim(0, at(half + 1)), (half + 1, 0));
 }
 
 proptest! {

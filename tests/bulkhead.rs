@@ -38,6 +38,15 @@ fn a_slot_given_back_is_free_at_once() {
 }
 
 #[test]
+fn each_slot_given_back_is_one_and_no_more() {
+    let bulkhead = Bulkhead::new(5);
+    let mut held: Vec<_> = (0..5).map(|_| bulkhead.try_acquire().unwrap()).collect();
+    while held.pop().is_some() {
+        assert_eq!(bulkhead.taken(), held.len() as u32);
+    }
+}
+
+#[test]
 fn a_panic_gives_a_slot_back() {
     let bulkhead = Bulkhead::new(1);
     let panicked = catch_unwind(AssertUnwindSafe(|| {

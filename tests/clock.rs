@@ -151,6 +151,21 @@ fn a_wait_longer_than_a_word_of_microseconds_ends_at_its_instant_too() {
 }
 
 #[test]
+fn a_wait_of_just_a_word_of_microseconds_or_one_more_or_less_ends_too() {
+    let word = u64::from(u32::MAX);
+    for micros in [word - 1, word, word + 1] {
+        let (clock, end) = (ManualClock::new(), Instant::from_micros(micros));
+        let (mut sleep, mut polls) = (pin!((&clock).sleep_until(end)), 0);
+        clock.block_on(core::future::poll_fn(|context: &mut Context<'_>| {
+            polls += 1;
+            assert!(polls < 1_000, "the clock stays at {:?}", clock.now());
+            sleep.as_mut().poll(context)
+        }));
+        assert_eq!(clock.now(), end);
+    }
+}
+
+#[test]
 fn a_future_that_waits_for_something_else_is_polled_on_and_the_clock_stays() {
     let clock = ManualClock::new();
     clock.block_on(yields(1_000));

@@ -10,11 +10,15 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 
+use steadfast::orchestrator::{
+    Config, ConfigError, Conflict, Key, Name, NameError, Origin, Overrides, RegisterError,
+    Registration, ResetError, UnknownOperation, Warning, Watch,
+};
 use steadfast::policy::{Growth, Stage};
-use steadfast::state::{BulkheadFull, ResetBusy};
+use steadfast::state::{BulkheadFull, Mode, ResetBusy, UnknownMode};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Event, Jitter, ManualClock, Metrics,
-    OrElseError, Policy, Reason, Rule, Trip,
+    OrElseError, Orchestrator, Policy, Reason, Rule, Strategy, Trip,
 };
 
 use common::{Fault, at, failing, fault, millis, poll, secs};
@@ -23,22 +27,16 @@ use common::{Fault, at, failing, fault, millis, poll, secs};
 
 #[test]
 fn b28_an_error_and_an_assertion_say_the_same_of_a_number_just_outside() {
-    let policy = Policy::new();
-    refused(
-        policy.try_attempts(0),
-        || policy.attempts(0),
-        "a policy makes one attempt at least: the first one counts",
-    );
-    refused(
-        policy.try_attempt_timeout(Duration::ZERO),
-        || policy.attempt_timeout(Duration::ZERO),
-        "an attempt's timeout is more than zero",
-    );
-    refused(
-        policy.try_deadline(Duration::ZERO),
-        || policy.deadline(Duration::ZERO),
-        "a deadline is more than zero",
-    );
+    let (policy, own, zero) = (Policy::new(), Overrides::new(), Duration::ZERO);
+    let text = "a policy makes one attempt at least: the first one counts";
+    refused(policy.try_attempts(0), || policy.attempts(0), text);
+    refused(own.try_limits(Some(0), None, None), || own.attempts(0), text);
+    let text = "an attempt's timeout is more than zero";
+    refused(policy.try_attempt_timeout(zero), || policy.attempt_timeout(zero), text);
+    refused(own.try_limits(None, Some(zero), None), || own.attempt_timeout(zero), text);
+    let text = "a deadline is more than zero";
+    refused(policy.try_deadline(zero), || policy.deadline(zero), text);
+    refused(own.try_limits(None, None, Some(zero)), || own.deadline(zero), text);
     refused(Bulkhead::try_new(0), || Bulkhead::new(0), "a bulkhead has one slot at least");
 
     let rule = Rule::new(Trip::after(1), secs(60));
@@ -56,10 +54,20 @@ fn b28_an_error_and_an_assertion_say_the_same_of_a_number_just_outside() {
         refused(rule.try_probes(probes), || rule.probes(probes), text);
     }
 
+    for (tenths, most, text) in [
+        (9, 60, "an open period grows by 1.0 to 10.0 times: 10 to 100 tenths"),
+        (101, 60, "an open period grows by 1.0 to 10.0 times: 10 to 100 tenths"),
+        (20, 59, "an open period grows to its own length or more, up to 24 h"),
+        (20, 86_401, "an open period grows to its own length or more, up to 24 h"),
+    ] {
+        let most = secs(most);
+        refused(rule.try_open_growth(tenths, most), || rule.open_growth(tenths, most), text);
+    }
+
     for (tokens, per_success, refill, text) in [
-        (0, 0, Duration::ZERO, "a retry budget has 1 to 10000 tokens"),
-        (10_001, 0, Duration::ZERO, "a retry budget has 1 to 10000 tokens"),
-        (10, 10_001, Duration::ZERO, "a success gives 0 to 10000 thousandths of a token"),
+        (0, 0, zero, "a retry budget has 1 to 10000 tokens"),
+        (10_001, 0, zero, "a retry budget has 1 to 10000 tokens"),
+        (10, 10_001, zero, "a success gives 0 to 10000 thousandths of a token"),
         (10, 100, secs(86_401), "a token comes back within 24 h, or never"),
     ] {
         refused(
@@ -109,6 +117,75 @@ fn b28_metrics_say_that_a_shard_is_missing() {
     assert_eq!(panics(Metrics::<1, 0>::new), "one shard at least");
 }
 
+#[test]
+fn a_setting_out_of_its_range_is_told_with_its_path_and_its_range() {
+    for (key, outside, text) in [
+        (Key::RetryEnabled, 2, "retry.enabled is true or false"),
+        (Key::Attempts, 51, "retry.attempts is a whole number, 1 to 50"),
+        (Key::OpenFor, 49_999, "breaker.open_for is a number of seconds, 0.05 to 86400"),
+        (Key::OpenGrowth, 101, "breaker.open_growth is a number, 1 to 10"),
+        (Key::PerSuccess, 10_001, "retry.budget.per_success is a number, 0 to 10"),
+        (Key::Growth, 3, "retry.backoff is constant, linear or exponential"),
+    ] {
+        says(Registration::new().try_given(key, outside).unwrap_err(), text);
+        let asserts = panics(|| Registration::new().given(key, outside));
+        assert_eq!(asserts, "a setting is out of its range: see `Key::range`");
+    }
+}
+
+#[test]
+fn a_table_in_a_static_says_why_it_does_not_compile() {
+    let plain = Registration::new();
+    let with =
+        |name, registration| panics(|| Orchestrator::<1>::new().operation(name, registration));
+    let long = "x".repeat(33);
+    for (name, error, text) in [
+        ("", NameError::Empty, "an operation's name is not empty"),
+        (&*long, NameError::TooLong, "an operation's name has 32 bytes at most"),
+        ("a\0b", NameError::Nul, "an operation's name contains no NUL"),
+    ] {
+        assert_eq!(with(name, plain), text);
+        says(Name::try_from(name).unwrap_err(), text);
+        says(RegisterError::Name(error), text);
+        says(ConfigError::Name(error), text);
+    }
+    let at_odds = plain.given(Key::Failures, 9).given(Key::OfLast, 8);
+    assert_eq!(with("op", at_odds), "an operation's settings are at odds: see `Conflict`");
+    let two = || Orchestrator::<1>::new().operation("one", plain).operation("two", plain);
+    assert_eq!(panics(two), "more operations than the table has places");
+    assert_eq!(panics(Orchestrator::<0>::new), "one place at least");
+}
+
+#[test]
+fn a_configuration_says_where_it_is_wrong() {
+    let (plain, name) = (Registration::new(), Name::new("ai_classify").unwrap());
+    let one = Config::<1>::new().try_operation("ai_classify", plain).unwrap();
+    let twice = one.clone().try_operation("ai_classify", plain);
+    says(twice.unwrap_err(), "operation ai_classify is there twice");
+    let more = Config::<0>::new().try_operation("ai_classify", plain);
+    says(more.unwrap_err(), "a configuration has 0 operations at most");
+    let every = Config::<1>::new().with_every_strategy(plain.given(Key::Min, 3_000_000));
+    says(every.check().unwrap_err(), "strategy aggressive: retry.min must be below retry.max");
+    let conflict = Conflict::OpenMaxBelowOpenFor;
+    let text = "breaker.open_max must not be below breaker.open_for";
+    says(RegisterError::Conflict(conflict), text);
+    says(ConfigError::Operation(name, conflict), &format!("operation ai_classify: {text}"));
+}
+
+#[test]
+fn a_table_says_the_same_of_what_is_refused_whoever_asks() {
+    let full = "all 3 places of the table are taken";
+    says(RegisterError::Full { capacity: 3 }, full);
+    says(ConfigError::Full { capacity: 3 }, full);
+    let busy = "the table is being written by another caller";
+    says(RegisterError::Busy, busy);
+    says(ConfigError::Busy, busy);
+    let unknown = "no operation of that name is registered";
+    says(UnknownOperation, unknown);
+    says(ResetError::UnknownOperation, unknown);
+    says(ResetError::Busy, &ResetBusy.to_string());
+}
+
 // --- Reasons and classes --------------------------------------------------------------------------
 
 #[test]
@@ -145,6 +222,55 @@ fn a_class_is_called_as_it_is_written() {
         let written = format!("{class:?}").to_lowercase();
         assert_eq!(class.to_string().replace(' ', ""), written);
     }
+}
+
+#[test]
+fn a_mode_is_read_as_it_is_written_and_another_is_told_all_of_them() {
+    let told = "bypass".parse::<Mode>().unwrap_err();
+    says(UnknownMode, "a breaker's mode is normal, forced_open, forced_closed or shadow");
+    for mode in Mode::ALL {
+        assert_eq!((mode.name().parse(), mode.to_string().as_str()), (Ok(mode), mode.name()));
+        assert!(told.to_string().contains(mode.name()), "{mode}");
+    }
+    assert_eq!(Mode::default(), Mode::Normal);
+}
+
+#[test]
+fn a_warning_begins_with_the_setting_that_it_is_of() {
+    let warnings = [
+        (Warning::OpensAlone, Key::Failures),
+        (Warning::WindowShort, Key::Window),
+        (Warning::ManyAttempts, Key::Attempts),
+        (Warning::ManyProbes, Key::Probes),
+        (Warning::LeaseShort, Key::Lease),
+    ];
+    clauses(&warnings.map(|(warning, _)| warning));
+    for (warning, key) in warnings {
+        assert!(warning.to_string().starts_with(&format!("{key} is ")), "{warning}");
+    }
+}
+
+#[test]
+fn each_origin_of_a_setting_has_a_name() {
+    clauses(&[
+        Origin::Configured,
+        Origin::Registered,
+        Origin::EveryStrategy,
+        Origin::Strategy,
+        Origin::DefaultStrategy,
+    ]);
+    let table = Orchestrator::<1>::new();
+    let registration = Registration::by(Strategy::Critical).given(Key::Attempts, 4);
+    assert!(table.register("op", registration).is_ok());
+    let effective = table.effective("op").unwrap();
+    assert_eq!(effective.origin(Key::Attempts).to_string(), "registered");
+    assert_eq!(effective.origin(Key::Min).to_string(), "strategy");
+}
+
+#[test]
+fn a_name_is_shown_as_the_text_that_it_is() {
+    let name = Name::new("ai.summarize/v2").unwrap();
+    assert_eq!(format!("{name} {name:?}"), "ai.summarize/v2 \"ai.summarize/v2\"");
 }
 
 #[test]
@@ -258,6 +384,12 @@ fn an_attempt_names_its_meter_and_does_not_show_all_its_counters() {
     let shown = format!("{attempt:?}");
     assert!(shown.contains("meter: Some(Meter)"), "{shown}");
     assert!(!shown.contains("shards"), "{shown}");
+}
+
+#[test]
+fn a_watch_is_shown_by_what_it_is() {
+    let watch: &dyn Watch = &|_: &str, _: &Event| ();
+    assert_eq!(format!("{watch:?}"), "Watch");
 }
 
 // --- What these tests share -----------------------------------------------------------------------

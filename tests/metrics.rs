@@ -595,6 +595,13 @@ fn a_quantile_is_as_near_as_promised_at_the_ends_of_every_octave() {
 }
 
 #[test]
+fn the_first_octave_begins_at_64_us_and_what_is_shorter_is_apart() {
+    // 64 to 71 µs are one eighth of an octave, 64 to 95 one half, of which the middle is told.
+    assert_eq!([said::<FINE>(63), said::<FINE>(64), said::<FINE>(71)], [64, 68, 68]);
+    assert_eq!([said::<COARSE>(63), said::<COARSE>(64), said::<COARSE>(95)], [64, 80, 80]);
+}
+
+#[test]
 fn what_is_outside_of_the_range_counts_at_its_ends() {
     let last = said::<FINE>((1 << 32) - 1);
     for micros in [1 << 32, 1 << 40, u64::MAX] {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use steadfast::state::{Admission, Circuit, Outcome, SharedCircuit, State};
+use steadfast::state::{Admission, Circuit, Mode, Outcome, Settled, SharedCircuit, State};
 use steadfast::{Breaker, Instant, Rule, Trip};
 
 use common::{at, fail, secs};
@@ -50,6 +50,45 @@ fn one_saved_between_its_two_words_moves_on_as_the_pure_one_does() {
     assert_eq!(shared.load().level(), 1, "the opening that was not written counts");
     let _ = shared.settle(&RULE, at(62), probe, Outcome::Failure);
     assert_eq!(shared.load().level(), 2);
+}
+
+#[test]
+fn a_mode_is_saved_with_the_rest() {
+    for (mode, admitted) in [
+        (Mode::Normal, None),
+        (Mode::ForcedOpen, None),
+        (Mode::ForcedClosed, Some(Settled::Counted)),
+        (Mode::Shadow, Some(Settled::Shadowed)),
+    ] {
+        let breaker = Breaker::with_rule(RULE);
+        (0..2).for_each(|_| fail(&breaker, at(0)));
+        let (forced, moved) = breaker.circuit().force(at(1), mode);
+        assert_eq!((breaker.force(at(1), mode), breaker.circuit()), (moved, forced), "{mode}");
+        let (hot, cold) = forced.to_bits();
+        let resumed = Breaker::resume(RULE, Circuit::from_bits(hot, cold));
+        assert_eq!(resumed.mode(), mode);
+        let settled = resumed.try_acquire(at(2)).ok().map(|permit| {
+            let shadowed = permit.shadowed();
+            let settled = permit.settle(at(2), Outcome::Failure);
+            assert_eq!(shadowed, settled == Settled::Shadowed);
+            settled
+        });
+        assert_eq!(settled, admitted, "{mode}");
+    }
+}
+
+#[test]
+fn a_reset_closes_what_was_saved_open_unless_it_is_forced_open() {
+    for mode in Mode::ALL {
+        let breaker = Breaker::with_rule(RULE);
+        (0..2).for_each(|_| fail(&breaker, at(0)));
+        let resumed = Breaker::resume(RULE, breaker.circuit().force(at(1), mode).0);
+        let moved = resumed.reset();
+        let open = mode == Mode::ForcedOpen;
+        assert_eq!(resumed.state(at(1)) == State::Open, open, "{mode}");
+        assert_eq!((resumed.mode(), resumed.circuit().level()), (mode, 0));
+        assert_eq!(moved.is_none(), open || mode == Mode::ForcedClosed, "{mode}: {moved:?}");
+    }
 }
 
 const RULE: Rule = Rule::new(Trip::after(2), secs(60));

@@ -3,11 +3,15 @@
 mod common;
 
 use core::time::Duration;
+use std::panic::catch_unwind;
+use std::sync::Mutex;
 
+use steadfast::orchestrator::{Key, Overrides, Registration};
 use steadfast::policy::{BackoffError, Growth, PolicyError};
-use steadfast::state::{BudgetRuleError, Circuit, NoSlots, RuleError, SharedCircuit};
+use steadfast::state::{BudgetRuleError, Circuit, NoSlots, RuleError, SharedCircuit, SharedSlots};
 use steadfast::{
-    Backoff, Breaker, Budget, BudgetRule, Bulkhead, Instant, Jitter, Metrics, Policy, Rule, Trip,
+    Backoff, Breaker, Budget, BudgetRule, Bulkhead, Event, Instant, Jitter, ManualClock, Metrics,
+    Orchestrator, Policy, Rule, Strategy, Trip,
 };
 
 use common::{fault, millis, secs};
@@ -68,6 +72,32 @@ fn b28_a_rule_that_could_not_work_is_refused() {
     for lease in [NONE, SHORTEST - MICRO, DAY + NANO, Duration::MAX] {
         assert_eq!(rule.try_lease(lease).err(), Some(RuleError::Lease));
     }
+}
+
+#[test]
+fn b28_an_open_period_that_shrinks_or_grows_beyond_measure_is_refused() {
+    let rule = Rule::new(Trip::after(1), MINUTE);
+    for (tenths, most, expected) in [
+        (10, MINUTE, None),
+        (100, DAY, None),
+        (9, HOUR, Some(RuleError::Growth)),
+        (101, HOUR, Some(RuleError::Growth)),
+        (256 + 10, HOUR, Some(RuleError::Growth)),
+        (20, MINUTE - 32 * MICRO, Some(RuleError::OpenMax)),
+        (20, DAY + NANO, Some(RuleError::OpenMax)),
+    ] {
+        assert_eq!(rule.try_open_growth(tenths, most).err(), expected, "{tenths} {most:?}");
+    }
+}
+
+#[test]
+fn b28_an_operation_is_not_twice_in_a_table() {
+    let twice = catch_unwind(|| {
+        Orchestrator::<2>::new()
+            .operation("op", Registration::by(Strategy::Critical))
+            .operation("op", Registration::by(Strategy::Aggressive))
+    });
+    assert!(twice.is_err(), "the second would never be found");
 }
 
 #[test]
@@ -155,6 +185,110 @@ fn a_lease_that_is_not_set_is_five_minutes_or_as_long_as_the_period() {
 }
 
 #[test]
+fn an_open_period_grows_by_its_tenths_up_to_its_longest() {
+    let rule = Rule::new(Trip::after(1), MINUTE).open_growth(15, secs(200));
+    for (opening, period) in [(0, 60), (1, 60), (2, 90), (3, 135), (4, 200), (5, 200), (99, 200)] {
+        assert_eq!(rule.open_period(opening), secs(period), "opening {opening}");
+    }
+    let steady = Rule::new(Trip::after(1), MINUTE);
+    assert_eq!((steady.open_period(1), steady.open_period(15)), (MINUTE, MINUTE));
+    let slowly = steady.open_growth(11, DAY);
+    assert!(slowly.open_period(14) < slowly.open_period(15));
+    assert_eq!(slowly.open_period(15), slowly.open_period(16), "it counts to 15");
+}
+
+#[test]
+fn what_a_caller_sets_is_what_it_executes_by_and_the_rest_stays() {
+    let table = Orchestrator::<1>::new().operation("op", Registration::by(Strategy::Critical));
+    let handle = table.get("op").unwrap();
+    let own = handle.settings();
+    assert_eq!(handle.with(Overrides::new()).settings(), own);
+
+    let limits = Overrides::new().attempts(4).attempt_timeout(secs(3)).deadline(secs(9));
+    let mut expected = own;
+    (expected.attempts, expected.attempt_timeout, expected.deadline) = (4, secs(3), secs(9));
+    assert_eq!(handle.with(limits).settings(), expected);
+    let checked = Overrides::new().try_limits(Some(4), Some(secs(3)), Some(secs(9)));
+    assert_eq!(checked, Ok(limits));
+    assert_eq!(Overrides::new().try_limits(None, None, None), Ok(Overrides::new()));
+
+    let waits = Overrides::new().backoff(Backoff::constant(secs(1)));
+    let waits = waits.retry_window(secs(7)).max_asked_wait(secs(2));
+    let mut expected = own;
+    expected.backoff = Backoff::constant(secs(1));
+    (expected.window, expected.max_asked_wait) = (secs(7), secs(2));
+    assert_eq!(handle.with(waits).settings(), expected);
+}
+
+#[test]
+fn every_growth_and_every_jitter_can_be_registered() {
+    for (number, growth) in (0..).zip([Growth::Constant, Growth::Linear, Growth::Exponential]) {
+        for (kind, jitter) in (0..).zip([
+            Jitter::None,
+            Jitter::Additive(secs(2)),
+            Jitter::Full,
+            Jitter::Equal,
+            Jitter::Decorrelated,
+        ]) {
+            let registration = Registration::new()
+                .given(Key::Growth, number)
+                .given(Key::JitterKind, kind)
+                .given(Key::Jitter, 2_000_000);
+            let table = Orchestrator::<1>::new().operation("op", registration);
+            let (balanced, told) = (Strategy::Balanced.settings().backoff, table.effective("op"));
+            let (least, most) = (balanced.min(), balanced.max());
+            let expected = Backoff::try_new(growth, balanced.multiplier(), least, most);
+            assert_eq!(told.unwrap().settings().backoff, expected.unwrap().jitter(jitter));
+        }
+    }
+}
+
+#[test]
+fn a_registration_tells_what_it_gives_and_by_default_that_is_nothing() {
+    let registration =
+        Registration::by(Strategy::Critical).given(Key::Slots, 3).given(Key::Attempts, 4);
+    let given: Vec<_> = registration.iter().collect();
+    assert_eq!(given, [(Key::Attempts, 4), (Key::Slots, 3)]);
+    assert_eq!((registration.get(Key::Slots), registration.get(Key::Min)), (Some(3), None));
+    let none = Registration::default();
+    assert_eq!((none.named(), none.iter().count()), (None, 0));
+}
+
+#[test]
+fn a_table_made_at_run_time_is_the_one_that_a_static_has() {
+    const fn three(table: Orchestrator<3>) -> Orchestrator<3> {
+        table
+            .operation("first", Registration::by(Strategy::Critical).given(Key::Attempts, 2))
+            .operation("second", Registration::new().given(Key::Slots, 1))
+            .operation("third", Registration::by(Strategy::Aggressive))
+            .watched_by(&HEARS)
+    }
+    static TABLE: Orchestrator<3> = three(Orchestrator::new());
+    static HEARD: Mutex<Vec<(String, Event)>> = Mutex::new(Vec::new());
+    const HEARS: fn(&str, &Event) = |operation, event| {
+        HEARD.lock().unwrap().push((operation.to_owned(), *event));
+    };
+    let table = three(Orchestrator::default());
+    for name in ["first", "second", "third"] {
+        assert_eq!(table.effective(name).unwrap(), TABLE.effective(name).unwrap());
+    }
+    assert_eq!((table.len(), TABLE.len()), (3, 3));
+
+    let (clock, fails) = (ManualClock::new(), |_| Err::<u8, _>("down"));
+    let first = table.get("first").unwrap().retry_all();
+    assert_eq!(first.execute_blocking(&clock, fails).unwrap_err().attempts, 2);
+    assert!(
+        matches!(HEARD.lock().unwrap()[..], [(ref name, Event::Retry { .. })] if name == "first")
+    );
+    for view in table.iter() {
+        let started = u64::from(view.name().as_str() == "first");
+        assert_eq!(view.metrics().snapshot().calls.started, started, "{}", view.name());
+        assert_eq!(view.metrics().snapshot(), view.snapshot());
+    }
+    assert_eq!(TABLE.iter().map(|view| view.snapshot().calls.started).sum::<u64>(), 0);
+}
+
+#[test]
 fn by_default_a_policy_makes_one_attempt_and_limits_nothing() {
     for policy in [Policy::default(), Policy::new()] {
         let mut run = policy.start(Instant::ORIGIN, 0);
@@ -171,7 +305,8 @@ fn by_default_a_policy_makes_one_attempt_and_limits_nothing() {
 }
 
 #[test]
-fn by_default_a_circuit_is_closed_and_metrics_are_zero() {
+fn by_default_a_circuit_is_closed_slots_are_free_and_metrics_are_zero() {
+    assert_eq!(SharedSlots::default().taken(), 0);
     assert_eq!(SharedCircuit::default().load(), Circuit::CLOSED);
     assert_eq!(<Metrics>::default().snapshot(), <Metrics>::new().snapshot());
     assert_eq!(<Metrics>::default().snapshot().calls.started, 0);

@@ -1,0 +1,111 @@
+//! A circuit where its rules meet their limits, and what a healthy one does not do.
+
+mod common;
+
+use core::cell::Cell;
+use std::collections::HashSet;
+
+use steadfast::state::Transition::{Closed, Opened};
+use steadfast::state::{
+    Admission, Circuit, Guarded, Outcome, Phase, Settled, SharedCircuit, Ticket,
+};
+use steadfast::{Instant, Permit, Rule, Trip};
+
+use common::{at, secs};
+
+#[test]
+fn a_probe_that_reports_after_its_lease_is_late_though_none_replaced_it() {
+    let rule = RULE.lease(secs(60));
+    for (reports, expected) in [(92, Settled::Late), (91, Settled::Moved(Closed))] {
+        let (half_open, probe) = admitted(opened(&rule).admit(&rule, at(31)));
+        let (_, settled) = half_open.settle(&rule, at(reports), probe, Outcome::Success);
+        assert_eq!(settled, expected, "after {} s", reports - 31);
+    }
+}
+
+#[test]
+fn a_closed_circuit_has_no_level_whatever_its_cold_word_still_says() {
+    let (half_open, probe) = admitted(opened(&RULE).admit(&RULE, at(31)));
+    assert_eq!(half_open.level(), 1);
+    let (closed, _) = half_open.settle(&RULE, at(32), probe, Outcome::Success);
+    let lagging = Circuit::from_bits(closed.to_bits().0, half_open.to_bits().1);
+    assert_eq!(lagging.level(), 0);
+    let (lagging, ticket) = admitted(lagging.admit(&RULE, at(33)));
+    let (open, _) = lagging.settle(&RULE, at(33), ticket, Outcome::Failure);
+    assert_eq!(open.level(), 1);
+}
+
+#[test]
+fn a_ticket_from_less_than_nine_and_a_half_hours_ahead_is_young() {
+    // 2^21 ticks and one; with one more it is 66 hours old.
+    let steps_back = (1 << 21) + 1;
+    let admitted_at = 1 << 23;
+    let tick = |tick: u64| Instant::from_micros(tick << 14);
+    let (circuit, ticket) = admitted(Circuit::CLOSED.admit(&RULE, tick(admitted_at)));
+    let settled = |back| circuit.settle(&RULE, tick(admitted_at - back), ticket, Outcome::Failure);
+    assert_eq!(settled(1).1, Settled::Moved(Opened));
+    assert_eq!(settled(steps_back).1, Settled::Moved(Opened));
+    assert_eq!(settled(steps_back + 1).1, Settled::Late);
+}
+
+#[test]
+fn while_probes_come_and_go_no_hot_word_of_an_epoch_comes_twice() {
+    let rule = RULE.probes(2);
+    let (mut circuit, _stays) = admitted(opened(&rule).admit(&rule, at(31)));
+    let mut seen = HashSet::from([circuit.to_bits().0]);
+    for _ in 0..4000 {
+        let (with_another, another) = admitted(circuit.admit(&rule, at(31)));
+        assert_eq!(with_another.phase(), Phase::HalfOpen { in_flight: 2, succeeded: 0 });
+        circuit = with_another.release(another);
+        assert_eq!(circuit.phase(), Phase::HalfOpen { in_flight: 1, succeeded: 0 });
+        for moved in [with_another, circuit] {
+            assert!(seen.insert(moved.to_bits().0), "again: {moved:?}");
+        }
+    }
+}
+
+#[test]
+fn a_healthy_circuit_is_asked_for_no_rule() {
+    let guarded = Asked::default();
+    for second in [0, 1, 1_000_000] {
+        let permit = Permit::try_acquire(&guarded, at(second)).unwrap();
+        assert_eq!(permit.settle(at(second + 800), Outcome::Success), Settled::Counted);
+        assert_eq!((Guarded::peek(&&guarded, at(second)), guarded.asked.get()), (Ok(()), 0));
+    }
+    let permit = Permit::try_acquire(&guarded, at(2_000_000)).unwrap();
+    assert_eq!(permit.settle(at(2_000_000), Outcome::Failure), Settled::Moved(Opened));
+    assert_eq!(guarded.asked.get(), 1);
+}
+
+const RULE: Rule = Rule::new(Trip::after(1), secs(30));
+
+/// A circuit, and how often it was asked for its rule.
+#[derive(Default)]
+struct Asked {
+    circuit: SharedCircuit,
+    asked: Cell<u32>,
+}
+
+impl Guarded for &Asked {
+    fn shared(&self) -> &SharedCircuit {
+        &self.circuit
+    }
+
+    fn rule(&self) -> Rule {
+        self.asked.set(self.asked.get() + 1);
+        RULE
+    }
+}
+
+/// Open since the origin.
+fn opened(rule: &Rule) -> Circuit {
+    let (closed, ticket) = admitted(Circuit::CLOSED.admit(rule, at(0)));
+    closed.settle(rule, at(0), ticket, Outcome::Failure).0
+}
+
+fn admitted((circuit, admission): (Circuit, Admission)) -> (Circuit, Ticket) {
+    match admission {
+        Admission::Admitted(ticket, _) => (circuit, ticket),
+        Admission::Refused => panic!("refused: {circuit:?}"),
+    }
+}

@@ -1,0 +1,103 @@
+//! Every order in which writers and readers of an orchestrator's table can meet:
+//! `RUSTFLAGS="--cfg loom"` runs them.
+#![cfg(loom)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+
+use loom::thread;
+use steadfast::orchestrator::{Key, RegisterError, Registration};
+use steadfast::state::COUNT_ONLY;
+use steadfast::{Orchestrator, Strategy};
+
+type Table = Orchestrator<2, COUNT_ONLY>;
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
+fn an_operation_that_is_found_is_found_whole() {
+    model(|| {
+        let table = fresh(EMPTY);
+        let registering = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.register("op", registration(5)).map(|_| ()))
+        };
+        if let Ok(handle) = table.get("op") {
+            assert_eq!(handle.name().as_str(), "op");
+            assert_eq!(handle.settings().attempts, 5);
+        }
+        registering.join().unwrap().unwrap();
+        assert_eq!(table.get("op").unwrap().settings().attempts, 5);
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
+fn a_reader_sees_one_replacement_or_the_other_and_never_a_part_of_each() {
+    model(|| {
+        let table = fresh(ONE);
+        let replacing = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                table.register("op", registration(2)).map(|_| ()).unwrap();
+                table.register("op", registration(3)).map(|_| ()).unwrap();
+            })
+        };
+        let settings = table.get("op").unwrap().settings();
+        assert_eq!(u64::from(settings.attempts), settings.deadline.as_secs());
+        assert_eq!(settings.attempts, settings.slots);
+        replacing.join().unwrap();
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn of_two_writers_one_is_told_busy_or_both_are_in() {
+    model(|| {
+        let table = fresh(EMPTY);
+        let other = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || table.register("other", registration(2)).map(|_| ()))
+        };
+        let results = [table.register("op", registration(1)).map(|_| ()), other.join().unwrap()];
+        for result in results {
+            assert!(matches!(result, Ok(()) | Err(RegisterError::Busy)), "{result:?}");
+        }
+        let registered = results.iter().filter(|result| result.is_ok()).count();
+        assert!(registered > 0);
+        assert_eq!(table.len(), registered);
+        assert_eq!(table.get("op").is_ok(), results[0].is_ok());
+        assert_eq!(table.get("other").is_ok(), results[1].is_ok());
+        // And the next one gets in.
+        assert!(table.register("op", registration(1)).is_ok());
+    });
+}
+
+/// From memory to the heap: a table of loom's words is larger than the stacks of its threads. Its
+/// words come to life when first read, which one thread must do for all.
+#[inline(always)]
+fn fresh(table: Table) -> Arc<Table> {
+    let table = Arc::new(table);
+    assert!(!format!("{table:?}").is_empty());
+    table
+}
+
+#[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
+const EMPTY: Table = Table::new();
+#[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
+const ONE: Table = Table::new().operation("op", registration(1));
+
+/// Settings that say the same number in several words.
+const fn registration(number: u64) -> Registration {
+    Registration::by(Strategy::Balanced)
+        .given(Key::Attempts, number)
+        .given(Key::Deadline, number * 1_000_000)
+        .given(Key::Slots, number)
+}
+
+/// All orders with two preemptions: a registration writes some hundred words, and three are too many.
+fn model(run: impl Fn() + Sync + Send + 'static) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.max_branches = 20_000;
+    model.check(run);
+}

@@ -1,0 +1,45 @@
+//! Where the conditions of a run meet their limits.
+
+mod common;
+
+use core::time::Duration;
+
+use steadfast::orchestrator::{Overrides, Registration};
+use steadfast::policy::{Leave, Stage};
+use steadfast::state::Mode;
+use steadfast::{Breaker, Event, Orchestrator, Policy, Reason, Strategy, Trip};
+
+use common::{Fault, at, granted, secs};
+
+#[test]
+fn the_retry_window_is_for_retries_and_not_for_a_first_attempt_that_comes_late() {
+    let policy = Policy::new().retry_window(secs(1));
+    let mut run = policy.start::<Fault>(at(0), 0);
+    assert_eq!(granted(run.attempt(at(5)).next).made().attempt, 1);
+}
+
+#[test]
+fn nobody_says_when_a_breaker_that_is_forced_open_will_admit() {
+    let breaker = Breaker::new(Trip::after(1), secs(60));
+    breaker.force(at(0), Mode::ForcedOpen);
+    let policy = Policy::new().breaker(&breaker);
+    let mut run = policy.start::<Fault>(at(1), 0);
+    let step = run.attempt(at(1));
+    let Leave::Refused(error) = step.next else { panic!("it admits") };
+    assert_eq!((error.stopped, error.retry_at), (Reason::BreakerOpen, None));
+    let refused = Event::Refused { stage: Stage::Breaker, reason: Reason::BreakerOpen, wait: None };
+    assert_eq!(step.events.iter().collect::<Vec<_>>(), [&refused]);
+}
+
+#[test]
+fn a_limit_that_the_caller_takes_away_is_told_as_none() {
+    let table = Orchestrator::<1>::new().operation("op", Registration::by(Strategy::Balanced));
+    let none = Duration::MAX;
+    let limits = Overrides::new()
+        .retry_window(none)
+        .attempt_timeout(none)
+        .deadline(none)
+        .max_asked_wait(none);
+    let told = table.get("op").unwrap().with(limits).settings();
+    assert_eq!([told.window, told.attempt_timeout, told.deadline, told.max_asked_wait], [none; 4]);
+}
