@@ -7,12 +7,16 @@ use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 use std::panic::catch_unwind;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 use steadfast::state::Outcome::{Failure, Success};
-use steadfast::state::{Admission, BreakerOpen, Phase, Settled, SharedCircuit, State, Transition};
-use steadfast::{Breaker, Clock as _, Instant, ManualClock, Permit, Policy, Rule, Trip};
+use steadfast::state::{
+    Admission, BreakerOpen, Circuit, Mode, Phase, Settled, SharedCircuit, State, Transition,
+};
+use steadfast::{
+    Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Permit, Policy, Reason, Rule, Trip,
+};
 
 const NOON: Instant = Instant::from_micros(43_200_000_001);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -58,7 +62,7 @@ fn a_healthy_breaker_is_not_changed_by_a_call() {
         assert_eq!(permit.transition(), None);
         assert_eq!(permit.settle(now.after(MINUTE), Success), Settled::Counted);
         drop(breaker.try_acquire(now).unwrap());
-        assert_eq!(breaker.circuit(), steadfast::state::Circuit::CLOSED);
+        assert_eq!(breaker.circuit(), Circuit::CLOSED);
     }
 }
 
@@ -182,6 +186,139 @@ fn a_changed_rule_is_followed_from_the_next_question_on() {
     assert!(matches!(circuit.admit(&short, later), Admission::Admitted(..)));
 }
 
+// --- What it is told to do -----------------------------------------------------------------------
+
+#[test]
+fn it_does_as_it_is_told_and_says_what_that_moved() {
+    let breaker = Breaker::with_rule(ONCE);
+    assert_eq!(breaker.mode(), Mode::Normal);
+    assert_eq!(breaker.force(NOON, Mode::ForcedOpen), Some(Transition::Opened));
+    assert_eq!((breaker.mode(), breaker.state(NOON)), (Mode::ForcedOpen, State::Open));
+    let nobody_knows = BreakerOpen { admits_at: Instant::MAX };
+    assert_eq!(breaker.try_acquire(NOON.after(MINUTE * 60)).unwrap_err(), nobody_knows);
+    assert_eq!(breaker.remaining(NOON), MINUTE);
+    // Back to normal by way of a probe, which goes at once.
+    assert_eq!(breaker.force(NOON, Mode::Normal), None);
+    assert_eq!(breaker.state(NOON), State::HalfOpen);
+    let probe = breaker.try_acquire(NOON).unwrap();
+    assert_eq!(probe.transition(), Some(Transition::HalfOpened));
+    assert_eq!(probe.settle(NOON, Success), Settled::Moved(Transition::Closed));
+    // Forced closed, failures do not open it.
+    assert_eq!(breaker.force(NOON, Mode::ForcedClosed), None);
+    for _ in 0..10 {
+        let settled = breaker.try_acquire(NOON).unwrap().settle(NOON, Failure);
+        assert_eq!((settled, breaker.state(NOON)), (Settled::Counted, State::Closed));
+    }
+}
+
+#[test]
+fn in_shadow_a_permit_says_that_it_would_have_been_refused() {
+    let (breaker, now) = opened(ONCE);
+    assert_eq!(breaker.force(now, Mode::Shadow), None);
+    assert_eq!(breaker.state(now), State::Open);
+    let permit = breaker.try_acquire(now).unwrap();
+    assert!(permit.shadowed());
+    assert_eq!(permit.settle(now, Failure), Settled::Shadowed);
+    drop(breaker.try_acquire(now).unwrap());
+    // What it would have admitted counts.
+    let now = breaker.circuit().force(now, Mode::Normal).0.admits_at(&ONCE, now);
+    let probe = breaker.try_acquire(now).unwrap();
+    assert!(!probe.shadowed());
+    assert!(breaker.try_acquire(now).unwrap().shadowed());
+    assert_eq!(probe.settle(now, Success), Settled::Moved(Transition::Closed));
+    assert!(!breaker.try_acquire(now).unwrap().shadowed());
+}
+
+#[test]
+fn reset_it_is_closed_and_counts_from_nothing() {
+    let (breaker, now) = opened(ONCE);
+    assert_eq!(breaker.reset(), Some(Transition::Closed));
+    assert_eq!((breaker.state(now), breaker.circuit().level()), (State::Closed, 0));
+    let two = Breaker::new(Trip::after(2), MINUTE);
+    let permit = two.try_acquire(NOON).unwrap();
+    assert_eq!(two.try_acquire(NOON).unwrap().settle(NOON, Failure), Settled::Counted);
+    assert_eq!(two.reset(), None);
+    // Under way since before the reset: of another time.
+    assert_eq!(permit.settle(NOON, Failure), Settled::Late);
+    assert_eq!(two.try_acquire(NOON).unwrap().settle(NOON, Failure), Settled::Counted);
+    assert_eq!(two.state(NOON), State::Closed);
+}
+
+#[test]
+fn a_breaker_that_goes_on_from_words_of_a_forced_mode_does_as_that_says() {
+    let (open, now) = opened(ONCE);
+    let (half_open, later) = half_open(ONCE);
+    let _probe = half_open.try_acquire(later).unwrap();
+    for circuit in [Circuit::CLOSED, open.circuit(), half_open.circuit()] {
+        let (hot, cold) = circuit.to_bits();
+        let forced_open = Breaker::resume(ONCE, Circuit::from_bits(hot, cold | 1 << 30));
+        assert_eq!(forced_open.mode(), Mode::ForcedOpen);
+        assert!(forced_open.try_acquire(later).is_err());
+        forced_open.force(later, Mode::Normal);
+        assert!(forced_open.try_acquire(later).is_ok());
+        let forced_closed = Breaker::resume(ONCE, Circuit::from_bits(hot, cold | 2 << 30));
+        assert_eq!(forced_closed.mode(), Mode::ForcedClosed);
+        assert!(!forced_closed.try_acquire(now).unwrap().shadowed());
+        assert_eq!(forced_closed.state(now), State::Closed);
+    }
+}
+
+#[test]
+fn an_execution_that_a_forced_breaker_refuses_knows_of_no_time_to_retry() {
+    let (breaker, clock, metrics) = (Breaker::with_rule(ONCE), ManualClock::new(), Metrics::new());
+    let metrics: &Metrics = &metrics;
+    breaker.force(clock.now(), Mode::ForcedOpen);
+    let told = Mutex::new(None);
+    let observe = |event: &Event| *told.lock().unwrap() = Some(*event);
+    let policy = Policy::new().breaker(&breaker).metrics(metrics).observer(&observe).retry_all();
+    let call = policy.execute(&clock, || async { Ok::<u32, u32>(1) });
+    let error = clock.block_on(call).unwrap_err();
+    assert_eq!((error.stopped, error.retry_at), (Reason::BreakerOpen, None));
+    let told = told.lock().unwrap().take();
+    assert!(matches!(told, Some(Event::Refused { wait: None, .. })), "{told:?}");
+    // Shadowed attempts are neither late nor refused.
+    breaker.force(clock.now(), Mode::Shadow);
+    let probe = breaker.try_acquire(clock.now()).unwrap();
+    assert_eq!(clock.block_on(policy.execute(&clock, || async { Ok::<_, u32>(2) })), Ok(2));
+    drop(probe);
+    let seen = metrics.snapshot();
+    assert_eq!((seen.refusals.breaker_open, seen.breaker.late_outcomes), (1, 0));
+}
+
+#[test]
+fn while_threads_force_it_to_and_fro_nobody_gets_stuck_and_the_last_word_holds() {
+    for mode in Mode::ALL {
+        let rule = Rule::new(Trip::after(2), Duration::from_millis(50)).probes(2);
+        let breaker = Breaker::with_rule(rule);
+        together(|thread| {
+            for n in 0..500_u32 {
+                let now = NOON.after(Duration::from_millis(u64::from(n)));
+                if thread == 0 {
+                    breaker.force(now, Mode::ALL[n as usize % 4]);
+                } else if thread == 1 && n % 16 == 0 {
+                    breaker.reset();
+                } else if let Ok(permit) = breaker.try_acquire(now) {
+                    let outcome = if n % 3 == 0 { Success } else { Failure };
+                    let _ = permit.settle(now, outcome);
+                }
+            }
+        });
+        let now = NOON.after(MINUTE * 60);
+        breaker.force(now, mode);
+        assert_eq!(breaker.mode(), mode);
+        match mode {
+            Mode::ForcedOpen => assert!(breaker.try_acquire(now).is_err()),
+            Mode::ForcedClosed => assert!(breaker.circuit().is_closed()),
+            // An hour later, whatever was under way is over.
+            Mode::Normal | Mode::Shadow => {
+                let _ = breaker.try_acquire(now);
+                let later = now.after(MINUTE * 10);
+                assert!(breaker.try_acquire(later).is_ok());
+            }
+        }
+    }
+}
+
 // --- Values that outlive the call ----------------------------------------------------------------
 
 /// What a stream of answers looks like to whoever holds it: it ends some time, or is dropped.
@@ -230,13 +367,13 @@ fn a_permit_of_a_static_breaker_settles_at_the_end_of_a_stream() {
 }
 
 #[test]
-fn a_breaker_takes_twenty_bytes_and_goes_between_threads() {
+fn a_breaker_takes_24_bytes_and_goes_between_threads() {
     const fn goes_between_threads<T: Send + Sync + 'static>() {}
     goes_between_threads::<Breaker>();
     goes_between_threads::<SharedCircuit>();
     goes_between_threads::<Permit<&'static Breaker>>();
     goes_between_threads::<Permit<Arc<Breaker>>>();
-    assert_eq!(size_of::<Breaker>(), 20);
+    assert_eq!(size_of::<Breaker>(), 24);
 }
 
 // --- Many callers --------------------------------------------------------------------------------

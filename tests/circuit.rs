@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use steadfast::Instant;
 use steadfast::state::Outcome::{Failure, Success};
 use steadfast::state::{
-    Admission, Circuit, Outcome, Phase, Rule, RuleError, Settled, State, Ticket, Transition, Trip,
+    Admission, Circuit, Mode, Outcome, Phase, Rule, RuleError, Settled, State, Ticket, Transition,
+    Trip,
 };
 
 /// What an open period is rounded up to.
@@ -170,6 +171,140 @@ fn b28_a_rule_that_could_not_work_is_refused() {
     }
     for lease in [Duration::ZERO, short, Duration::MAX] {
         assert_eq!(MINUTE.try_lease(lease), Err(RuleError::Lease));
+    }
+    let (minute, micro) = (MINUTE.open_for(), Duration::from_micros(1));
+    for (tenths, open_max, expected) in [
+        (10, minute, None),
+        (100, day, None),
+        (9, day, Some(RuleError::Growth)),
+        (101, day, Some(RuleError::Growth)),
+        (0, day, Some(RuleError::Growth)),
+        (266, day, Some(RuleError::Growth)),
+        (u32::MAX, day, Some(RuleError::Growth)),
+        (20, minute - micro * 32, Some(RuleError::OpenMax)),
+        (20, Duration::ZERO, Some(RuleError::OpenMax)),
+        (20, day + micro, Some(RuleError::OpenMax)),
+        (20, Duration::MAX, Some(RuleError::OpenMax)),
+    ] {
+        assert_eq!(MINUTE.try_open_growth(tenths, open_max).err(), expected, "{tenths}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_rule_is_told_with_what_is_right() {
+    for (error, range) in [
+        (RuleError::Failures, "1 to 23"),
+        (RuleError::Window, "up to 23"),
+        (RuleError::OpenFor, "50 ms to 24 h"),
+        (RuleError::Probes, "1 to 63"),
+        (RuleError::Lease, "50 ms to 24 h"),
+        (RuleError::Growth, "10 to 100"),
+        (RuleError::OpenMax, "up to 24 h"),
+    ] {
+        assert!(error.to_string().contains(range), "{error}");
+    }
+}
+
+// --- How the open period grows -------------------------------------------------------------------
+
+#[test]
+fn a_rule_that_says_nothing_of_growth_has_none_and_shows_the_longest() {
+    assert_eq!((MINUTE.growth_tenths(), MINUTE.open_max()), (10, HOUR * 24));
+    for level in [0, 1, 2, 15, u32::MAX] {
+        assert_eq!(MINUTE.open_period(level), MINUTE.open_for(), "{level}");
+    }
+}
+
+#[test]
+fn each_opening_in_a_row_lasts_as_many_times_longer_up_to_the_longest() {
+    let seconds = |tenths, open_max, level| {
+        let rule = MINUTE.open_growth(tenths, Duration::from_secs(open_max));
+        assert_eq!((rule.growth_tenths(), rule.open_max().as_secs()), (tenths, open_max));
+        rule.open_period(level).as_secs_f64()
+    };
+    for (tenths, open_max, level, expected) in [
+        (20, 3600, 1, 60.0),
+        (20, 3600, 2, 120.0),
+        (20, 3600, 3, 240.0),
+        (20, 3600, 6, 1920.0),
+        (20, 3600, 7, 3600.0),
+        (20, 3600, 15, 3600.0),
+        (15, 3600, 3, 135.0),
+        (100, 86_400, 4, 60_000.0),
+        (100, 86_400, 5, 86_400.0),
+        (20, 60, 9, 60.0),
+        (11, 86_400, 15, 60.0 * 3.797_498_3),
+        (11, 86_400, 16, 60.0 * 3.797_498_3),
+        (11, 86_400, u32::MAX, 60.0 * 3.797_498_3),
+        (20, 3600, 0, 60.0),
+    ] {
+        let period = seconds(tenths, open_max, level);
+        assert!((period - expected).abs() < 0.001, "{tenths} {open_max} {level}: {period}");
+    }
+}
+
+#[test]
+fn an_open_period_is_never_shorter_than_the_formula_nor_longer_by_its_rounding() {
+    for open_for in [50_000_u64, 50_001, 333_333, 1_000_000, 59_999_999, 86_399_999_999] {
+        for tenths in 10..=100_u32 {
+            for open_max in [open_for, open_for * 3 + 7, 86_400_000_000] {
+                let open_max = open_max.min(86_400_000_000);
+                let rule = Rule::new(Trip::after(1), Duration::from_micros(open_for))
+                    .open_growth(tenths, Duration::from_micros(open_max));
+                let (mut power, mut last) = (1_u128, Duration::ZERO);
+                for level in 1..=15 {
+                    let period = rule.open_period(level);
+                    let exact = u128::from(open_for).saturating_mul(power) / 10_u128.pow(level - 1);
+                    let (least, most) = (exact.min(open_max.into()), exact + exact / 100 + 64);
+                    assert!(period.as_micros() >= least, "{rule:?} {level}");
+                    assert!(period.as_micros() <= most, "{rule:?} {level}");
+                    assert!(last <= period && period <= rule.open_max(), "{rule:?} {level}");
+                    (power, last) = (power * u128::from(tenths), period);
+                }
+                assert_eq!(rule.open_period(16), last);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_circuit_that_opens_again_and_again_stays_open_longer_until_it_is_closed() {
+    let rule = MINUTE.open_growth(20, HOUR);
+    for _ in 0..2 {
+        let (mut circuit, mut now) = (open(&rule, NOON), NOON);
+        for minutes in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            let period = MINUTE.open_for() * minutes;
+            assert_eq!(circuit.remaining(&rule, now), period);
+            assert!(!circuit.would_admit(&rule, before(now.after(period), TICK)));
+            // Read by a thread whose clock is behind, too.
+            assert_eq!(circuit.remaining(&rule, before(now, STEP - TICK * 2)), period);
+            let ends = circuit.admits_at(&rule, now);
+            assert!(ends < now.after(period).after(TICK), "{minutes}");
+            let (probing, probe) = admitted(circuit, &rule, ends);
+            now = ends;
+            circuit = probing.settle(&rule, now, probe, Failure).0;
+        }
+        now = circuit.admits_at(&rule, now);
+        let (probing, probe) = admitted(circuit, &rule, now);
+        let closed = probing.settle(&rule, now, probe, Success).0;
+        assert_eq!(closed.level(), 0);
+        let again = attempts(closed, &rule, &[Failure; 3]);
+        assert_eq!(again.remaining(&rule, NOON), MINUTE.open_for());
+    }
+}
+
+#[test]
+fn b15_a_step_of_the_clock_in_a_grown_period_makes_it_longer_by_the_step_at_most() {
+    let rule = MINUTE.open_growth(30, HOUR);
+    let (probing, ticket) = probe(&rule, NOON);
+    let now = admits_at(&rule, NOON);
+    let circuit = probing.settle(&rule, now, ticket, Failure).0;
+    let period = MINUTE.open_for() * 3;
+    for (step, longest) in [(1, 1), (63, 63), (65, 0), (3600, 0), (36_000, 0)] {
+        let stepped = before(now, Duration::from_secs(step));
+        let waits = circuit.admits_at(&rule, stepped).since(stepped);
+        assert!(waits <= period + TICK + Duration::from_secs(longest), "{step}: {waits:?}");
+        assert_eq!(waits.is_zero(), longest == 0, "{step}");
     }
 }
 
@@ -534,6 +669,265 @@ fn a_lease_outlasts_a_step_back_by_the_step_at_most() {
     }
 }
 
+// --- What it is told to do -----------------------------------------------------------------------
+
+/// A closed circuit, one with a failure, an open one, one with a probe under way, one without.
+fn circuits() -> [Circuit; 5] {
+    let (probing, ticket) = probe(&MINUTE, NOON);
+    let failed = attempts(Circuit::CLOSED, &MINUTE, &[Failure]);
+    [Circuit::CLOSED, failed, open(&MINUTE, NOON), probing, probing.release(ticket)]
+}
+
+#[test]
+fn modes_are_called_as_configuration_spells_them() {
+    for (mode, name) in [
+        (Mode::Normal, "normal"),
+        (Mode::ForcedOpen, "forced_open"),
+        (Mode::ForcedClosed, "forced_closed"),
+        (Mode::Shadow, "shadow"),
+    ] {
+        assert_eq!((mode.name(), mode.to_string().as_str()), (name, name));
+        assert_eq!(name.parse(), Ok(mode));
+    }
+    for name in ["", "Normal", "forced-open", "open"] {
+        let error = name.parse::<Mode>().unwrap_err();
+        assert!(Mode::ALL.iter().all(|mode| error.to_string().contains(mode.name())), "{error}");
+    }
+    assert_eq!(Mode::default(), Mode::Normal);
+}
+
+#[test]
+fn the_mode_is_what_was_last_told_wherever_it_goes() {
+    for circuit in circuits() {
+        assert_eq!(circuit.mode(), Mode::Normal);
+        for mode in Mode::ALL {
+            let (forced, _) = circuit.force(NOON, mode);
+            assert_eq!(forced.mode(), mode);
+            // Told again, it changes nothing.
+            assert_eq!(forced.force(NOON.after(HOUR), mode), (forced, None));
+            let (next, admission) = forced.admit(&MINUTE, NOON.after(HOUR));
+            assert_eq!(next.mode(), mode);
+            if let Admission::Admitted(ticket, _) = admission {
+                let settled = next.settle(&MINUTE, NOON.after(HOUR), ticket, Failure).0;
+                assert_eq!((settled.mode(), next.release(ticket).mode()), (mode, mode));
+            }
+            assert_eq!(forced.reset().0.mode(), mode);
+        }
+    }
+}
+
+#[test]
+fn forced_open_it_refuses_everybody_until_told_otherwise() {
+    for circuit in circuits() {
+        let (forced, moved) = circuit.force(NOON, Mode::ForcedOpen);
+        let opened = (kind(circuit) != 1).then_some(Transition::Opened);
+        assert_eq!(moved, opened, "{circuit:?}");
+        assert_eq!(forced.level(), circuit.level(), "to be forced open is no opening");
+        for hours in [0, 1, 24, 76, 77, 10_000] {
+            let now = NOON.after(HOUR * hours);
+            assert_eq!(forced.admit(&MINUTE, now), (forced, Admission::Refused));
+            assert_eq!(forced.state(&MINUTE, now), State::Open);
+            assert_eq!(forced.admits_at(&MINUTE, now), Instant::MAX);
+            assert_eq!(forced.remaining(&MINUTE, now), MINUTE.open_for());
+        }
+    }
+}
+
+#[test]
+fn forced_open_no_longer_the_next_caller_is_a_probe_at_once() {
+    for circuit in circuits() {
+        let (forced, _) = circuit.force(NOON, Mode::ForcedOpen);
+        // Also where its end, were it not moved, looked as if it were to come: in 76 hours.
+        for after in [Duration::ZERO, HOUR, ROUND - MINUTE.open_for() / 2, ROUND] {
+            let now = NOON.after(after);
+            let (normal, moved) = forced.force(now, Mode::Normal);
+            assert_eq!((moved, normal.state(&MINUTE, now)), (None, State::HalfOpen));
+            let (probing, admission) = normal.admit(&MINUTE, now);
+            let Admission::Admitted(probe, Some(Transition::HalfOpened)) = admission else {
+                panic!("{admission:?} after {after:?}");
+            };
+            assert_eq!(probing.settle(&MINUTE, now, probe, Success).0.level(), 0);
+            let reopened = probing.settle(&MINUTE, now, probe, Failure).0;
+            assert_eq!(reopened.level(), circuit.level() + 1);
+            // Shadowed, it goes through half-open as well; forced closed, it is closed.
+            let shadowed = forced.force(now, Mode::Shadow).0.admit(&MINUTE, now).1;
+            assert!(matches!(shadowed, Admission::Admitted(_, Some(Transition::HalfOpened))));
+            let (closed, moved) = forced.force(now, Mode::ForcedClosed);
+            assert_eq!((moved, closed.is_closed()), (Some(Transition::Closed), true));
+        }
+    }
+}
+
+#[test]
+fn forced_closed_it_admits_everybody_and_never_opens() {
+    for circuit in circuits() {
+        let (mut forced, moved) = circuit.force(NOON, Mode::ForcedClosed);
+        assert_eq!(moved, (kind(circuit) != 0).then_some(Transition::Closed));
+        assert_eq!(forced.level(), 0);
+        for _ in 0..100 {
+            let (next, ticket) = admitted(forced, &MINUTE, NOON);
+            assert!(!ticket.is_shadowed());
+            let (next, settled) = next.settle(&MINUTE, NOON, ticket, Failure);
+            assert_eq!((settled, next.is_closed()), (Settled::Counted, true));
+            forced = next;
+        }
+        // What was counted counts from then on: the next failure opens it.
+        let (normal, moved) = forced.force(NOON, Mode::Normal);
+        assert_eq!((moved, normal.is_closed()), (None, true));
+        let opened = attempts(normal, &MINUTE, &[Failure]);
+        assert_eq!((opened.state(&MINUTE, NOON), opened.level()), (State::Open, 1));
+    }
+}
+
+#[test]
+fn what_was_counted_while_closed_stays_when_it_is_forced_closed() {
+    let failed = attempts(Circuit::CLOSED, &MINUTE, &[Failure, Failure]);
+    let forced = failed.force(NOON, Mode::ForcedClosed).0;
+    assert_eq!(forced.phase(), failed.phase());
+}
+
+#[test]
+fn what_is_under_way_when_it_is_forced_comes_too_late() {
+    for (circuit, ticket) in [admitted(Circuit::CLOSED, &MINUTE, NOON), probe(&MINUTE, NOON)] {
+        let now = admits_at(&MINUTE, NOON);
+        for mode in [Mode::ForcedOpen, Mode::ForcedClosed] {
+            let forced = circuit.force(now, mode).0;
+            for outcome in [Success, Failure] {
+                let settled = forced.settle(&MINUTE, now, ticket, outcome);
+                assert_eq!(settled, (forced, Settled::Late));
+            }
+            assert_eq!(forced.release(ticket), forced);
+        }
+        // In shadow it counts on.
+        let shadow = circuit.force(now, Mode::Shadow).0;
+        assert_ne!(shadow.settle(&MINUTE, now, ticket, Failure).1, Settled::Late);
+    }
+}
+
+#[test]
+fn a_forced_circuit_that_is_not_in_its_phase_yet_does_as_the_mode_says() {
+    // Between the two steps of whoever forces it, or from words that no history made.
+    let told = |circuit: Circuit, mode: u32| {
+        let (hot, cold) = circuit.to_bits();
+        Circuit::from_bits(hot, cold | mode << 30)
+    };
+    for (circuit, ticket) in [admitted(Circuit::CLOSED, &MINUTE, NOON), probe(&MINUTE, NOON)] {
+        let now = admits_at(&MINUTE, NOON);
+        for outcome in [Success, Failure] {
+            let open = told(circuit, 1);
+            assert_eq!(open.admit(&MINUTE, now), (open, Admission::Refused));
+            assert_eq!(open.state(&MINUTE, now), State::Open);
+            assert_eq!(open.settle(&MINUTE, now, ticket, outcome), (open, Settled::Late));
+        }
+    }
+    for circuit in [open(&MINUTE, NOON), probe(&MINUTE, NOON).0] {
+        let closed = told(circuit, 2);
+        let (same, ticket) = admitted(closed, &MINUTE, NOON);
+        assert_eq!((same, ticket.is_shadowed()), (closed, true));
+        assert_eq!(closed.state(&MINUTE, NOON), State::Closed);
+        assert_eq!(closed.remaining(&MINUTE, NOON), Duration::ZERO);
+    }
+    let (circuit, ticket) = probe(&MINUTE, NOON);
+    let closed = told(circuit, 2);
+    assert_eq!(closed.settle(&MINUTE, NOON, ticket, Failure), (closed, Settled::Late));
+}
+
+#[test]
+fn the_level_that_a_lagging_cold_word_says_is_one_more_unless_it_was_forced_open() {
+    let circuit = open(&MINUTE, NOON);
+    let now = circuit.admits_at(&MINUTE, NOON);
+    let (probing, ticket) = admitted(circuit, &MINUTE, now);
+    let (_, cold) = probing.to_bits();
+    let (hot, _) = probing.settle(&MINUTE, now, ticket, Failure).0.to_bits();
+    assert_eq!(Circuit::from_bits(hot, cold).level(), 2);
+    // As its cold word is while whoever forces it open has yet to write it.
+    let told = Circuit::from_bits(hot, cold | 1 << 30);
+    assert_eq!(told.level(), 1);
+    assert_eq!(told.force(now, Mode::Normal).0.level(), 1);
+}
+
+#[test]
+fn in_shadow_whom_it_would_have_refused_is_admitted_and_counts_for_nothing() {
+    let shadow = |circuit: Circuit| circuit.force(NOON, Mode::Shadow).0;
+    let now = admits_at(&MINUTE, NOON);
+    let (probing, _probe) = probe(&MINUTE, NOON);
+    for (circuit, now, state) in
+        [(open(&MINUTE, NOON), NOON, State::Open), (probing, now, State::HalfOpen)]
+    {
+        let circuit = shadow(circuit);
+        assert_eq!(circuit.state(&MINUTE, now), state);
+        assert!(circuit.would_admit(&MINUTE, now));
+        assert_eq!(circuit.remaining(&MINUTE, now), Duration::ZERO);
+        assert_eq!(circuit.admits_at(&MINUTE, now), now);
+        let (next, ticket) = admitted(circuit, &MINUTE, now);
+        assert!(ticket.is_shadowed());
+        assert_eq!(next, circuit);
+        for outcome in [Success, Failure] {
+            let settled = next.settle(&MINUTE, now, ticket, outcome);
+            assert_eq!(settled, (next, Settled::Shadowed));
+        }
+        assert_eq!(next.release(ticket), next);
+    }
+}
+
+#[test]
+fn in_shadow_it_decides_and_counts_as_ever() {
+    // Alike in all but the mode, whoever is admitted by it alone.
+    let (mut normal, mut now) = (Circuit::CLOSED, NOON);
+    let mut shadow = Circuit::CLOSED.force(NOON, Mode::Shadow).0;
+    let rule = MINUTE.probes(2).open_growth(20, HOUR);
+    for n in 0..5000_u32 {
+        now = now.after(Duration::from_millis(u64::from(n * 7919 % 9001)));
+        let (next, expected) = normal.admit(&rule, now);
+        let (next_shadow, admission) = shadow.admit(&rule, now);
+        let Admission::Admitted(ticket, _) = admission else { panic!("refused") };
+        match expected {
+            Admission::Refused => assert!(ticket.is_shadowed()),
+            decided => assert_eq!(admission, decided),
+        }
+        (normal, shadow) = (next, next_shadow);
+        let outcome = if n * 31 % 37 < 18 { Failure } else { Success };
+        if let Admission::Admitted(expected, _) = expected {
+            let (settled, what) = normal.settle(&rule, now, expected, outcome);
+            normal = settled;
+            let (settled, shadowed) = shadow.settle(&rule, now, ticket, outcome);
+            shadow = settled;
+            assert_eq!(what, shadowed);
+        }
+        assert_eq!(shadow.force(now, Mode::Normal).0, normal);
+        assert_eq!(shadow.state(&rule, now), normal.state(&rule, now));
+    }
+    assert!(normal.level() > 0);
+}
+
+#[test]
+fn reset_it_is_closed_without_a_failure_and_what_is_under_way_comes_late() {
+    for mode in [Mode::Normal, Mode::ForcedClosed, Mode::Shadow] {
+        for circuit in circuits() {
+            let circuit = circuit.force(NOON, mode).0;
+            let (reset, moved) = circuit.reset();
+            assert_eq!(moved, (kind(circuit) != 0).then_some(Transition::Closed));
+            assert_eq!(reset.phase(), Phase::Closed { history: 0 });
+            assert_eq!((reset.level(), reset.mode()), (0, mode));
+            if let Admission::Admitted(ticket, _) = circuit.admit(&MINUTE, NOON).1 {
+                let late = if ticket.is_shadowed() { Settled::Shadowed } else { Settled::Late };
+                assert_eq!(reset.settle(&MINUTE, NOON, ticket, Failure), (reset, late));
+            }
+        }
+    }
+}
+
+#[test]
+fn reset_while_forced_open_it_forgets_how_often_it_opened_and_stays_open() {
+    for circuit in circuits() {
+        let forced = circuit.force(NOON, Mode::ForcedOpen).0;
+        let (reset, moved) = forced.reset();
+        assert_eq!((reset.level(), moved), (0, None));
+        assert_eq!(reset.phase(), forced.phase());
+        assert_eq!(reset.admit(&MINUTE, NOON).1, Admission::Refused);
+    }
+}
+
 // --- Words that no history made ------------------------------------------------------------------
 
 #[test]
@@ -571,8 +965,19 @@ proptest! {
         let cold = if same_epoch { cold & !EPOCH | hot & EPOCH } else { cold };
         let circuit = Circuit::from_bits(hot, cold);
         let mut now = Instant::from_micros(now);
-        let configured = rule.open_for().max(rule.lease_for());
+        let longest = rule.open_period(15);
+        let configured = longest.max(rule.lease_for());
         prop_assert!(circuit.remaining(&rule, now) <= configured);
+        // Whom a mode keeps out, or lets in, it does until it is changed.
+        match circuit.mode() {
+            Mode::ForcedOpen => {
+                prop_assert!(!circuit.would_admit(&rule, now));
+                prop_assert_eq!(circuit.admits_at(&rule, now), Instant::MAX);
+            }
+            Mode::ForcedClosed | Mode::Shadow => prop_assert!(circuit.would_admit(&rule, now)),
+            Mode::Normal => {}
+        }
+        let circuit = circuit.force(now, Mode::Normal).0;
         // Whoever asks again when told to is admitted, and as many successes as the rule asks for
         // close it.
         let mut circuit = circuit;
@@ -605,14 +1010,21 @@ proptest! {
         let (now, before) = (Instant::from_micros(now), Instant::from_micros(before));
         let admits = circuit.would_admit(&rule, now);
         prop_assert_eq!(admits, circuit.remaining(&rule, now).is_zero());
-        prop_assert_eq!(admits, circuit.admits_at(&rule, now) <= now || now == Instant::MAX);
+        let at = circuit.admits_at(&rule, now);
+        match circuit.mode() {
+            Mode::ForcedOpen => prop_assert!(!admits && at == Instant::MAX),
+            _ => prop_assert_eq!(admits, at <= now || now == Instant::MAX),
+        }
         prop_assert!(circuit.level() <= 15);
+        prop_assert_ne!(circuit.to_bits().0 >> 30, 3, "as a shadowed ticket begins");
         if let Admission::Admitted(ticket, _) =
             Circuit::from_bits(other.0, other.1).admit(&rule, before).1
         {
             let outcome = if failed { Failure } else { Success };
             let (next, settled) = circuit.settle(&rule, now, ticket, outcome);
             prop_assert!(settled != Settled::Late || next == circuit);
+            prop_assert_eq!(settled == Settled::Shadowed, ticket.is_shadowed());
+            prop_assert!(!ticket.is_shadowed() || next == circuit);
             let (hot, cold) = circuit.release(ticket).to_bits();
             prop_assert_eq!(cold, words.1);
             prop_assert!(hot == words.0 || kind(circuit) == 2);
@@ -627,14 +1039,14 @@ proptest! {
 fn all_that_nine_steps_reach_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT);
     let moves = [1_i64, 1 << 14, 1 << 17];
-    assert!(walk(&rule, &moves, &[0, -1], 9) > 50_000);
+    assert!(walk(&rule, Steps { skews: &[0, -1], ..Steps::of(&moves) }, 9) > 50_000);
 }
 
 /// The same for two probes and a window.
 #[test]
 fn all_that_twelve_steps_reach_with_two_probes_keeps_its_promises() {
     let rule = Rule::new(Trip::after(2).of_last(3), TICK * 4).probes(2).lease(UNIT);
-    assert!(walk(&rule, &[5 << 14, 1 << 17], &[0], 12) > 50_000);
+    assert!(walk(&rule, Steps::of(&[5 << 14, 1 << 17]), 12) > 50_000);
 }
 
 /// The same on a clock that steps back by a second, 64 s, and an hour, and forward by an hour.
@@ -642,7 +1054,53 @@ fn all_that_twelve_steps_reach_with_two_probes_keeps_its_promises() {
 fn all_that_eight_steps_reach_on_a_broken_clock_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT);
     let moves = [5 << 14, -1_000_000, -64_000_000, -3_600_000_000, 3_600_000_000];
-    assert!(walk(&rule, &moves, &[0], 8) > 50_000);
+    assert!(walk(&rule, Steps::of(&moves), 8) > 50_000);
+}
+
+/// The same with a period that grows: up to six openings in a row, of 4, 10, 25, 62.5 and 80 ticks.
+#[test]
+fn all_that_eighteen_steps_reach_keeps_its_promises_while_the_period_grows() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT).open_growth(25, TICK * 80);
+    let moves = [5 << 14, 60 << 14];
+    assert!(walk(&rule, Steps { skews: &[0], flights: 1, ..Steps::of(&moves) }, 18) > 50_000);
+}
+
+/// The same, told every mode at any time, and reset.
+#[test]
+fn all_that_seven_steps_reach_in_all_modes_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT).open_growth(20, TICK * 80);
+    let moves = [1, 5 << 14, 1 << 17];
+    let steps = Steps { modes: &Mode::ALL, resets: true, flights: 2, ..Steps::of(&moves) };
+    assert!(walk(&rule, steps, 7) > 50_000);
+}
+
+/// The same with two probes, readings out of order and a clock that steps.
+#[test]
+fn all_that_six_steps_reach_in_all_modes_on_a_broken_clock_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT).open_growth(20, TICK * 80);
+    let moves = [5 << 14, -1_000_000, -64_000_000, 3_600_000_000];
+    let steps = Steps { skews: &[0, -1], modes: &Mode::ALL, resets: true, ..Steps::of(&moves) };
+    assert!(walk(&rule, steps, 6) > 50_000);
+}
+
+/// What may happen at each step.
+#[derive(Clone, Copy)]
+struct Steps<'s> {
+    /// Of the clock. Those of more than a second are steps: no time passes.
+    moves: &'s [i64],
+    /// By how much a caller's reading may be older than the clock.
+    skews: &'s [i64],
+    /// What it may be told.
+    modes: &'s [Mode],
+    resets: bool,
+    /// How many may be under way.
+    flights: usize,
+}
+
+impl<'s> Steps<'s> {
+    const fn of(moves: &'s [i64]) -> Self {
+        Self { moves, skews: &[0], modes: &[], resets: false, flights: 3 }
+    }
 }
 
 /// A circuit, what is under way, and what an observer with a perfect memory knows.
@@ -654,7 +1112,12 @@ struct Node {
     reading: u64,
     real: u64,
     epoch: u32,
+    mode: Mode,
+    /// Openings since it was last closed, other than by being told to.
+    openings: u32,
     opened: Mark,
+    /// It is open because it was told to: once it is not, for a tick at most.
+    told: bool,
     probed: Mark,
     /// Probes that reported after their lease: their slots are not given back in this epoch.
     overdue: u32,
@@ -665,6 +1128,7 @@ struct Flight {
     epoch: u32,
     admitted: u64,
     ticket: Ticket,
+    shadowed: bool,
 }
 
 /// When something happened, and how far the clock stepped back and forth since.
@@ -676,14 +1140,14 @@ struct Mark {
 }
 
 /// Visits every node that `depth` steps reach, checks each step, and says how many there are.
-fn walk(rule: &Rule, moves: &[i64], skews: &[i64], depth: u32) -> usize {
+fn walk(rule: &Rule, steps: Steps<'_>, depth: u32) -> usize {
     let mut level = HashSet::from([Node::start()]);
     let mut seen = level.clone();
     for _ in 0..depth {
         let mut next = HashSet::new();
         for node in &level {
             node.has_a_way_out(rule);
-            node.steps(rule, moves, skews, |reached| {
+            node.steps(rule, steps, |reached| {
                 if seen.insert(reached.clone()) {
                     next.insert(reached);
                 }
@@ -704,20 +1168,29 @@ impl Node {
             reading,
             real: 0,
             epoch: 0,
+            mode: Mode::Normal,
+            openings: 0,
             opened: Mark::default(),
+            told: false,
             probed: Mark::default(),
             overdue: 0,
         }
     }
 
-    fn steps(&self, rule: &Rule, moves: &[i64], skews: &[i64], mut reach: impl FnMut(Self)) {
-        for &by in moves {
+    fn steps(&self, rule: &Rule, steps: Steps<'_>, mut reach: impl FnMut(Self)) {
+        for &by in steps.moves {
             reach(self.moved(by));
         }
+        for &mode in steps.modes {
+            reach(self.force(rule, mode));
+        }
+        if steps.resets {
+            reach(self.reset());
+        }
         // Other threads' readings, a little older.
-        for skew in skews {
+        for skew in steps.skews {
             let now = self.reading.saturating_add_signed(*skew);
-            if self.flights.len() < 3 {
+            if self.flights.len() < steps.flights {
                 reach(self.admit(rule, now));
             }
             for flight in 0..self.flights.len() {
@@ -751,25 +1224,37 @@ impl Node {
         assert_eq!(admits, self.circuit.would_admit(rule, instant));
         assert_eq!(admits, self.circuit.remaining(rule, instant).is_zero());
         let skew = self.reading - now;
+        let shadowed = matches!(admission, Admission::Admitted(ticket, _) if ticket.is_shadowed());
+        assert!(!shadowed || self.mode == Mode::Shadow, "admitted by {:?}", self.mode);
         match (self.circuit.phase(), admission) {
+            (_, Admission::Refused) if self.mode == Mode::ForcedOpen => {
+                assert!(self.circuit.remaining(rule, instant) <= self.period(rule));
+            }
+            (_, Admission::Admitted(..)) if self.mode == Mode::ForcedOpen => {
+                panic!("admitted by {:?}, forced open", self.circuit)
+            }
             (Phase::Closed { .. }, Admission::Admitted(_, None)) => {
                 assert_eq!(circuit, self.circuit)
             }
-            (Phase::Open { .. }, Admission::Refused) => {
+            _ if self.mode == Mode::ForcedClosed => panic!("{:?}, forced closed", self.circuit),
+            (Phase::Open { .. }, _) if !admits || shadowed => {
+                assert_eq!(admits, self.mode == Mode::Shadow);
                 let open = self.real - self.opened.real;
-                let longest = micros(rule.open_for() + TICK) + self.opened.back + skew;
+                let period = if self.told { Duration::ZERO } else { self.period(rule) };
+                let longest = micros(period + TICK) + self.opened.back + skew;
                 assert!(open < longest, "open for {open} µs: {:?}", self.circuit);
-                assert!(self.circuit.remaining(rule, instant) <= rule.open_for());
+                assert!(self.circuit.remaining(rule, instant) <= self.period(rule));
             }
             (Phase::Open { .. }, Admission::Admitted(_, Some(Transition::HalfOpened))) => {
                 let open = self.real - self.opened.real;
                 assert!(
-                    self.opened.stepped || open >= micros(rule.open_for()),
+                    self.opened.stepped || self.told || open >= micros(self.period(rule)),
                     "open for {open} µs only: {:?}",
                     self.circuit
                 );
             }
-            (Phase::HalfOpen { .. }, Admission::Refused) => {
+            (Phase::HalfOpen { .. }, _) if !admits || shadowed => {
+                assert_eq!(admits, self.mode == Mode::Shadow);
                 let silent = self.real - self.probed.real;
                 let longest = micros(rule.lease_for() + UNIT) + self.probed.back + skew;
                 assert!(silent < longest, "no probe for {silent} µs: {:?}", self.circuit);
@@ -778,26 +1263,34 @@ impl Node {
             (Phase::HalfOpen { .. }, Admission::Admitted(_, None)) => {}
             (_, admission) => panic!("{admission:?} by {:?}", self.circuit),
         }
-        if !admits {
+        if !admits || shadowed {
             assert_eq!(circuit, self.circuit, "a refusal moved it");
         }
         let mut next = self.then(circuit);
         if let Admission::Admitted(ticket, _) = admission {
-            let flight = Flight { epoch: next.epoch, admitted: now, ticket };
+            let flight = Flight { epoch: next.epoch, admitted: now, ticket, shadowed };
             next.flights.push(flight);
-            next.flights.sort_unstable_by_key(|flight| (flight.epoch, flight.admitted));
-            next.probed = Mark { real: next.real, ..Mark::default() };
+            next.flights
+                .sort_unstable_by_key(|flight| (flight.epoch, flight.admitted, flight.shadowed));
+            if !shadowed {
+                next.probed = Mark { real: next.real, ..Mark::default() };
+            }
         }
         next.counts_its_probes(rule);
         next
     }
 
     fn settle(&self, rule: &Rule, now: u64, flight: usize, outcome: Outcome) -> Self {
-        let Flight { epoch, admitted, ticket } = self.flights[flight];
+        let Flight { epoch, admitted, ticket, shadowed } = self.flights[flight];
         let instant = Instant::from_micros(now);
         let (circuit, settled) = self.circuit.settle(rule, instant, ticket, outcome);
         let mut next = self.then(circuit);
         next.flights.remove(flight);
+        if shadowed {
+            let nothing = (self.circuit, Settled::Shadowed);
+            assert_eq!((circuit, settled), nothing, "a ticket that counts for nothing");
+            return next;
+        }
         if epoch != self.epoch {
             assert_eq!((circuit, settled), (self.circuit, Settled::Late), "a late ticket");
         }
@@ -810,8 +1303,10 @@ impl Node {
                 Settled::Moved(Transition::Opened),
             ) => {
                 assert_eq!(outcome, Failure);
+                assert_ne!(self.mode, Mode::ForcedClosed, "opened");
                 let stepped = now != self.reading;
                 next.opened = Mark { real: next.real, back: 0, stepped };
+                (next.openings, next.told) = ((self.openings + 1).min(15), false);
             }
             (
                 Phase::HalfOpen { succeeded, .. },
@@ -819,6 +1314,7 @@ impl Node {
                 Settled::Moved(Transition::Closed),
             ) => {
                 assert_eq!((outcome, succeeded + 1), (Success, rule.probe_count()));
+                next.openings = 0;
             }
             (_, _, Settled::Late) => {
                 assert_eq!(circuit, self.circuit);
@@ -834,10 +1330,63 @@ impl Node {
         next
     }
 
+    fn force(&self, rule: &Rule, mode: Mode) -> Self {
+        let now = Instant::from_micros(self.reading);
+        let (circuit, moved) = self.circuit.force(now, mode);
+        assert_eq!(circuit.mode(), mode);
+        let mut next = self.then(circuit);
+        next.mode = mode;
+        let was = kind(self.circuit);
+        match mode {
+            _ if mode == self.mode => assert_eq!((circuit, moved), (self.circuit, None)),
+            Mode::ForcedOpen => {
+                assert_eq!(moved, (was != 1).then_some(Transition::Opened));
+                assert!(next.epoch > self.epoch && kind(circuit) == 1);
+                next.told = true;
+            }
+            Mode::ForcedClosed => {
+                assert_eq!(moved, (was != 0).then_some(Transition::Closed));
+                assert!(next.epoch > self.epoch && circuit.is_closed());
+                next.openings = 0;
+            }
+            Mode::Normal | Mode::Shadow => {
+                assert_eq!((moved, next.epoch, kind(circuit)), (None, self.epoch, was));
+                if self.mode == Mode::ForcedOpen {
+                    assert!(circuit.would_admit(rule, now), "no probe at once");
+                    next.opened = Mark { real: next.real, ..Mark::default() };
+                }
+            }
+        }
+        next
+    }
+
+    fn reset(&self) -> Self {
+        let (circuit, moved) = self.circuit.reset();
+        let mut next = self.then(circuit);
+        next.openings = 0;
+        if self.mode == Mode::ForcedOpen {
+            assert_eq!((moved, circuit.phase()), (None, self.circuit.phase()));
+        } else {
+            assert_eq!(moved, (kind(self.circuit) != 0).then_some(Transition::Closed));
+            assert_eq!(circuit.phase(), Phase::Closed { history: 0 });
+            assert!(next.epoch > self.epoch);
+        }
+        next
+    }
+
+    /// The open period that it is in or was in last.
+    fn period(&self, rule: &Rule) -> Duration {
+        let ticks = (1..self.openings).fold(micros(rule.open_for()), |period, _| {
+            // In units of 32 µs, which a tick has 512 of.
+            (period * u64::from(rule.growth_tenths())).div_ceil(10 * 32) * 32
+        });
+        Duration::from_micros(ticks).min(rule.open_max())
+    }
+
     fn release(&self, flight: usize) -> Self {
-        let Flight { epoch, ticket, .. } = self.flights[flight];
+        let Flight { epoch, ticket, shadowed, .. } = self.flights[flight];
         let circuit = self.circuit.release(ticket);
-        if epoch != self.epoch || self.circuit.is_closed() {
+        if shadowed || epoch != self.epoch || self.circuit.is_closed() {
             assert_eq!(circuit, self.circuit, "a late or neutral ticket");
         }
         let mut next = self.then(circuit);
@@ -862,17 +1411,24 @@ impl Node {
     fn counts_its_probes(&self, rule: &Rule) {
         if let Phase::HalfOpen { in_flight, succeeded } = self.circuit.phase() {
             assert!(in_flight + succeeded <= rule.probe_count(), "{:?}", self.circuit);
-            let flights = self.flights.iter().filter(|flight| flight.epoch == self.epoch).count();
+            let of_this_epoch = |flight: &&Flight| flight.epoch == self.epoch && !flight.shadowed;
+            let flights = self.flights.iter().filter(of_this_epoch).count();
             assert_eq!(in_flight, flights as u32 + self.overdue, "{:?}", self.circuit);
         }
     }
 
     fn has_a_way_out(&self, rule: &Rule) {
         let now = Instant::from_micros(self.reading);
+        assert_eq!(self.circuit.mode(), self.mode);
+        assert_eq!(self.circuit.level(), self.openings, "{:?}", self.circuit);
         let at = self.circuit.admits_at(rule, now);
+        if self.mode == Mode::ForcedOpen {
+            assert_eq!(at, Instant::MAX);
+            return;
+        }
         assert!(self.circuit.would_admit(rule, at), "{:?}", self.circuit);
         assert!(at == now || !self.circuit.would_admit(rule, before(at, Duration::from_micros(1))));
-        let longest = rule.open_for().max(rule.lease_for()) + UNIT + STEP;
+        let longest = self.period(rule).max(rule.lease_for()) + UNIT + STEP;
         assert!(at.since(now) <= longest, "{:?}", self.circuit);
     }
 }
@@ -939,12 +1495,13 @@ fn cases(cases: u32) -> ProptestConfig {
 
 fn any_rule() -> impl Strategy<Value = Rule> {
     let length = || prop_oneof![50_000..200_000_u64, 50_000..=86_400_000_000_u64];
-    (1..=23_u32, 0..23_u32, length(), length(), 1..=63_u32).prop_map(
-        |(failures, more, open_for, lease, probes)| {
+    (1..=23_u32, 0..23_u32, length(), length(), 1..=63_u32, 10..=100_u32, length()).prop_map(
+        |(failures, more, open_for, lease, probes, growth, open_max)| {
             let trip = Trip::after(failures).of_last((failures + more).min(23));
             Rule::new(trip, Duration::from_micros(open_for))
                 .lease(Duration::from_micros(lease))
                 .probes(probes)
+                .open_growth(growth, Duration::from_micros(open_max.max(open_for)))
         },
     )
 }

@@ -1,15 +1,15 @@
 //! Every order in which a few threads can meet on the words: `RUSTFLAGS="--cfg loom"` runs them.
 #![cfg(loom)]
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::disallowed_types, clippy::indexing_slicing, clippy::unwrap_used)]
 
+use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use core::time::Duration;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use loom::thread::{self, JoinHandle};
 use steadfast::state::{
-    Admission, COUNT_ONLY, Circuit, Meter as _, Outcome, Phase, Rule, Settled, SharedCircuit, Slot,
-    Tally, Ticket, Transition,
+    Admission, COUNT_ONLY, Circuit, Meter as _, Mode, Outcome, Phase, Rule, Settled, SharedCircuit,
+    Slot, Tally, Ticket, Transition,
 };
 use steadfast::{Budget, BudgetRule, Bulkhead, Instant, Metrics, Trip};
 
@@ -17,7 +17,7 @@ use steadfast::{Budget, BudgetRule, Bulkhead, Instant, Metrics, Trip};
 #[allow(dead_code, reason = "only some are tried here")]
 #[path = "../src/state/word.rs"]
 mod word;
-use word::Twin;
+use word::{Twin, Writing};
 
 // --- The circuit ----------------------------------------------------------------------------------
 
@@ -303,6 +303,168 @@ fn the_level_is_right_after_two_transitions_that_a_refused_caller_overtakes() {
     });
 }
 
+// --- Forced and reset -----------------------------------------------------------------------------
+
+#[test]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first", mutant = "in_epoch"), should_panic)]
+fn whoever_forces_a_circuit_that_trips_finds_it_as_forced() {
+    for mode in [Mode::ForcedOpen, Mode::ForcedClosed] {
+        model(move || {
+            let circuit = closed();
+            let ticket = admitted(circuit.admit(&RULE, at(0)));
+            let tripping = spawn_settle(&circuit, ticket, at(0), Outcome::Failure);
+            let moved = circuit.force(at(0), mode);
+            is_as_forced(&circuit, mode);
+            let tripped = tripping.join().unwrap() == Settled::Moved(Transition::Opened);
+            is_as_forced(&circuit, mode);
+            // Each change of phase is told once.
+            let expected = match mode {
+                Mode::ForcedOpen => (!tripped).then_some(Transition::Opened),
+                _ => tripped.then_some(Transition::Closed),
+            };
+            assert_eq!(moved, expected, "{mode}, tripped: {tripped}");
+        });
+    }
+}
+
+#[test]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first"), should_panic)]
+fn whoever_forces_a_circuit_whose_probe_succeeds_finds_it_as_forced() {
+    for mode in [Mode::ForcedOpen, Mode::ForcedClosed] {
+        model(move || {
+            let circuit = opened();
+            let probe = admitted(circuit.admit(&RULE, OPEN_OVER));
+            let settling = spawn_settle(&circuit, probe, OPEN_OVER, Outcome::Success);
+            let moved = circuit.force(OPEN_OVER, mode);
+            is_as_forced(&circuit, mode);
+            let closed = settling.join().unwrap() == Settled::Moved(Transition::Closed);
+            is_as_forced(&circuit, mode);
+            let expected = match mode {
+                Mode::ForcedOpen => Some(Transition::Opened),
+                _ => (!closed).then_some(Transition::Closed),
+            };
+            assert_eq!(moved, expected, "{mode}, closed: {closed}");
+        });
+    }
+}
+
+#[test]
+#[cfg_attr(
+    any(
+        mutant = "store_for_cas",
+        mutant = "hot_first",
+        mutant = "relaxed_swaps",
+        mutant = "cold_first",
+        mutant = "relaxed_loads",
+        mutant = "one_step",
+        mutant = "in_epoch"
+    ),
+    should_panic
+)]
+fn a_probe_that_goes_while_it_is_forced_open_takes_nothing_from_that() {
+    model(|| {
+        let circuit = opened();
+        let probing = spawn_admit(&circuit, RULE, OPEN_OVER);
+        let _ = circuit.force(OPEN_OVER, Mode::ForcedOpen);
+        is_as_forced(&circuit, Mode::ForcedOpen);
+        let probe = ticket(probing.join().unwrap());
+        is_as_forced(&circuit, Mode::ForcedOpen);
+        if let Some(probe) = probe {
+            let settled = circuit.settle(&RULE, OPEN_OVER, probe, Outcome::Success);
+            assert_eq!(settled, Settled::Late);
+        }
+        assert_eq!(circuit.load().level(), 1);
+        assert_eq!(circuit.force(OPEN_OVER, Mode::Normal), None);
+        let probing = circuit.admit(&RULE, OPEN_OVER);
+        assert!(matches!(probing, Admission::Admitted(_, Some(Transition::HalfOpened))));
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "in_epoch"), should_panic)]
+fn of_two_that_force_at_once_one_has_the_mode_and_the_phase() {
+    model(|| {
+        let circuit = closed();
+        let opening = spawn_force(&circuit, Mode::ForcedOpen);
+        let _ = circuit.force(at(0), Mode::ForcedClosed);
+        let _ = opening.join().unwrap();
+        is_as_forced(&circuit, circuit.load().mode());
+        assert_ne!(circuit.load().mode(), Mode::Normal);
+    });
+}
+
+#[test]
+#[cfg_attr(
+    any(mutant = "store_for_cas", mutant = "one_step", mutant = "left_to_others"),
+    should_panic
+)]
+#[cfg_attr(
+    any(mutant = "relaxed_swaps", mutant = "cold_first", mutant = "relaxed_loads"),
+    ignore = "too many orders"
+)]
+fn whoever_forces_what_another_forces_finds_it_as_forced_too() {
+    model(|| {
+        let circuit = closed();
+        let forcing = spawn_force(&circuit, Mode::ForcedOpen);
+        let mine = circuit.force(at(0), Mode::ForcedOpen);
+        is_as_forced(&circuit, Mode::ForcedOpen);
+        let moved = [mine, forcing.join().unwrap()];
+        assert_eq!(moved.iter().flatten().count(), 1, "{moved:?}");
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first"), should_panic)]
+fn a_mode_is_not_lost_to_a_lease_that_another_writes() {
+    model(|| {
+        let rule = RULE.probes(2);
+        let circuit = half_open(rule);
+        let probing = spawn_admit(&circuit, rule, JUST_BEFORE_LEASE_OVER);
+        assert_eq!(circuit.force(OPEN_OVER, Mode::Shadow), None);
+        assert!(is_admitted(probing.join().unwrap()));
+        let seen = circuit.load();
+        assert_eq!(seen.mode(), Mode::Shadow);
+        assert_eq!(seen.phase(), Phase::HalfOpen { in_flight: 2, succeeded: 0 });
+        let shadowed = admitted(circuit.admit(&rule, OPEN_OVER));
+        assert!(shadowed.is_shadowed());
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "reset_in_epoch"), should_panic)]
+fn a_failure_during_a_reset_is_of_before_it_or_late() {
+    model(|| {
+        let circuit = closed();
+        let ticket = admitted(circuit.admit(&RULE, at(0)));
+        let tripping = spawn_settle(&circuit, ticket, at(0), Outcome::Failure);
+        let moved = circuit.reset();
+        assert_eq!(circuit.load().phase(), Phase::Closed { history: 0 });
+        let settled = tripping.join().unwrap();
+        assert_eq!(circuit.load().phase(), Phase::Closed { history: 0 }, "{settled:?}");
+        assert_eq!(circuit.load().level(), 0);
+        let expected = match settled {
+            Settled::Moved(Transition::Opened) => Some(Transition::Closed),
+            settled => {
+                assert_eq!(settled, Settled::Late);
+                None
+            }
+        };
+        assert_eq!(moved, expected);
+    });
+}
+
+#[test]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first", mutant = "one_step"), should_panic)]
+fn a_reset_while_it_is_forced_open_leaves_it_open() {
+    model(|| {
+        let circuit = closed();
+        let forcing = spawn_force(&circuit, Mode::ForcedOpen);
+        let _ = circuit.reset();
+        let _ = forcing.join().unwrap();
+        is_as_forced(&circuit, Mode::ForcedOpen);
+    });
+}
+
 // --- The bulkhead ---------------------------------------------------------------------------------
 
 #[test]
@@ -383,8 +545,8 @@ fn a_call_that_starts_and_ends_is_under_way_at_most_once_to_whoever_reads() {
         let calling = thread::spawn({
             let metrics = Arc::clone(&metrics);
             move || {
-                fail(&*metrics);
-                succeed(&*metrics);
+                fail(&metrics);
+                succeed(&metrics);
             }
         });
         let seen = metrics.snapshot();
@@ -405,8 +567,8 @@ fn calls_at_once_are_all_counted() {
         join([(); 2].map(|()| {
             let metrics = Arc::clone(&metrics);
             thread::spawn(move || {
-                succeed(&*metrics);
-                fail(&*metrics);
+                succeed(&metrics);
+                fail(&metrics);
             })
         }));
         let seen = metrics.snapshot();
@@ -423,7 +585,7 @@ fn a_call_during_a_reset_is_counted_before_it_or_after_it() {
         let metrics = metrics();
         let calling = thread::spawn({
             let metrics = Arc::clone(&metrics);
-            move || fail(&*metrics)
+            move || fail(&metrics)
         });
         let reading = thread::spawn({
             let metrics = Arc::clone(&metrics);
@@ -450,7 +612,7 @@ fn a_call_during_a_reset_is_counted_before_it_or_after_it() {
 fn a_snapshot_during_a_reset_is_of_before_it_or_after_it() {
     model(|| {
         let metrics = metrics();
-        refuse(&*metrics);
+        refuse(&metrics);
         let resetting = thread::spawn({
             let metrics = Arc::clone(&metrics);
             move || metrics.reset().unwrap()
@@ -467,16 +629,16 @@ fn a_snapshot_during_a_reset_is_of_before_it_or_after_it() {
 #[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
 fn a_twin_that_is_replaced_twice_while_it_is_read_is_read_whole() {
     model(|| {
-        let twin = Arc::new(Twin::<2>::new());
+        let twin = Arc::new(Twin::<word::Count, 2>::new());
         // Each copy is written once by this thread: loom wants one that was there before the others.
         for value in [1, 2] {
-            twin.try_replace(|| [value; 2]).unwrap();
+            replace(&twin, value);
         }
         let replacing = thread::spawn({
             let twin = Arc::clone(&twin);
             move || {
                 for value in [3, 4] {
-                    twin.try_replace(|| [value; 2]).unwrap();
+                    replace(&twin, value);
                 }
             }
         });
@@ -495,7 +657,7 @@ fn a_twin_that_is_replaced_twice_while_it_is_read_is_read_whole() {
 fn resets_at_once_are_done_or_say_that_another_is_under_way() {
     model_of_three(|| {
         let metrics = metrics();
-        refuse(&*metrics);
+        refuse(&metrics);
         let resetting = [(); 2].map(|()| {
             let metrics = Arc::clone(&metrics);
             thread::spawn(move || metrics.reset().is_ok())
@@ -508,6 +670,12 @@ fn resets_at_once_are_done_or_say_that_another_is_under_way() {
 }
 
 // --- What the models are made of ------------------------------------------------------------------
+
+/// Replaces a twin that nobody else does.
+fn replace(twin: &Twin<word::Count, 2>, value: u32) {
+    let writing = Writing::new();
+    twin.replace(&writing.try_begin().unwrap(), [value; 2]);
+}
 
 /// Runs `check` in every order with up to three preemptions.
 fn model(check: impl Fn() + Send + Sync + 'static) {
@@ -562,6 +730,31 @@ fn spawn_admit(circuit: &Arc<SharedCircuit>, rule: Rule, now: Instant) -> JoinHa
     thread::spawn(move || circuit.admit(&rule, now))
 }
 
+fn spawn_settle(
+    circuit: &Arc<SharedCircuit>,
+    ticket: Ticket,
+    now: Instant,
+    outcome: Outcome,
+) -> JoinHandle<Settled> {
+    let circuit = Arc::clone(circuit);
+    thread::spawn(move || circuit.settle(&RULE, now, ticket, outcome))
+}
+
+fn spawn_force(circuit: &Arc<SharedCircuit>, mode: Mode) -> JoinHandle<Option<Transition>> {
+    let circuit = Arc::clone(circuit);
+    thread::spawn(move || circuit.force(at(0), mode))
+}
+
+/// In the mode, in its phase, and doing as it says.
+fn is_as_forced(circuit: &SharedCircuit, mode: Mode) {
+    let seen = circuit.load();
+    assert_eq!(seen.mode(), mode);
+    let open = matches!(seen.phase(), Phase::Open { .. });
+    assert_eq!((open, seen.is_closed()), (mode == Mode::ForcedOpen, mode == Mode::ForcedClosed));
+    let asked = circuit.admit(&RULE, LEASE_OVER);
+    assert_eq!(is_admitted(asked), mode == Mode::ForcedClosed);
+}
+
 fn spawn_withdraw(budget: &Arc<Budget>, now: Instant) -> JoinHandle<bool> {
     let budget = Arc::clone(budget);
     thread::spawn(move || budget.withdraw(now))
@@ -571,7 +764,7 @@ fn admitted(admission: Admission) -> Ticket {
     ticket(admission).unwrap()
 }
 
-fn ticket(admission: Admission) -> Option<Ticket> {
+const fn ticket(admission: Admission) -> Option<Ticket> {
     match admission {
         Admission::Admitted(ticket, _) => Some(ticket),
         Admission::Refused => None,
@@ -583,7 +776,7 @@ fn is_admitted(admission: Admission) -> bool {
 }
 
 /// Opened again by its probe: later than at first.
-fn opened_twice(circuit: Circuit) -> bool {
+const fn opened_twice(circuit: Circuit) -> bool {
     matches!(circuit.phase(), Phase::Open { .. }) && !circuit.would_admit(&RULE, OPEN_OVER)
 }
 

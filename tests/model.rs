@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
 use steadfast::state::{
-    Admission, Circuit, Outcome, Phase, Rule, Settled, SharedCircuit, State, Ticket, Transition,
+    Admission, Circuit, Mode, Outcome, Phase, Rule, Settled, SharedCircuit, State, Ticket,
+    Transition,
 };
 use steadfast::{Instant, Trip};
 
@@ -49,7 +50,8 @@ fn random_operations_reach_every_phase_and_every_answer() {
         }
         seen.add(&pair.seen);
     }
-    let Seen { opened, half_opened, closed, replaced, refused, stale, old } = seen;
+    let Seen { opened, half_opened, closed, replaced, refused, stale, old, grown, .. } = seen;
+    let Seen { forced_open, forced_closed, left_open, spared, shadowed, reset, .. } = seen;
     for (what, times) in [
         ("opened", opened),
         ("half-opened", half_opened),
@@ -58,6 +60,13 @@ fn random_operations_reach_every_phase_and_every_answer() {
         ("refusals", refused),
         ("outcomes of another epoch", stale),
         ("outcomes too old", old),
+        ("openings for longer than the first", grown),
+        ("forced open", forced_open),
+        ("forced closed", forced_closed),
+        ("forced open no longer", left_open),
+        ("failures that did not open it, forced closed", spared),
+        ("admitted by the shadow mode", shadowed),
+        ("closed by a reset", reset),
     ] {
         assert!(times >= 10, "{what}: {times}");
     }
@@ -76,6 +85,8 @@ enum Operation {
     Wrap(u64),
     /// Settings change.
     Follow(Rule),
+    Force(Mode),
+    Reset,
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -90,6 +101,13 @@ fn operation() -> impl Strategy<Value = Operation> {
             Operation::Wrap((round << 37).saturating_sub(1 << 19) + offset)
         }),
         1 => rule().prop_map(Operation::Follow),
+        // Not for long in a mode in which little happens.
+        1 => prop_oneof![3 => Just(Mode::Normal), 2 => prop::sample::select(&Mode::ALL[1..])]
+            .prop_map(Operation::Force),
+        1 => prop::bool::weighted(0.3).prop_map(|reset| match reset {
+            true => Operation::Reset,
+            false => Operation::Admit,
+        }),
     ]
 }
 
@@ -110,11 +128,14 @@ fn rule() -> impl Strategy<Value = Rule> {
     let trip = (1..=23_u32).prop_flat_map(|failures| (Just(failures), failures..=23));
     let short = (1..=3_u32).prop_flat_map(|failures| (Just(failures), failures..=8));
     let probes = prop_oneof![1..=4_u32, 1..=63_u32];
-    (prop_oneof![short, trip], span.clone(), span, probes).prop_map(
-        |((failures, window), open_for, lease, probes)| {
+    let growth = prop_oneof![Just(10), 10..=30_u32, 10..=100_u32];
+    (prop_oneof![short, trip], span.clone(), span, probes, growth, 0..=86_400_000_000_u64).prop_map(
+        |((failures, window), open_for, lease, probes, growth, open_max)| {
+            let open_max = Duration::from_micros(open_max.max(open_for));
             Rule::new(Trip::after(failures).of_last(window), Duration::from_micros(open_for))
                 .lease(Duration::from_micros(lease))
                 .probes(probes)
+                .open_growth(growth, open_max)
         },
     )
 }
@@ -140,6 +161,13 @@ struct Seen {
     refused: u32,
     stale: u32,
     old: u32,
+    grown: u32,
+    forced_open: u32,
+    forced_closed: u32,
+    left_open: u32,
+    spared: u32,
+    shadowed: u32,
+    reset: u32,
 }
 
 impl Pair {
@@ -164,6 +192,8 @@ impl Pair {
             Operation::Back(micros) => self.set(self.now.as_micros().saturating_sub(micros)),
             Operation::Wrap(at) => self.set(at),
             Operation::Follow(rule) => self.rule = rule,
+            Operation::Force(mode) => self.force(mode)?,
+            Operation::Reset => self.reset()?,
         }
         self.forget();
         self.same()
@@ -181,7 +211,9 @@ impl Pair {
             (Admission::Admitted(ticket, moved), Some((leave, half_opened))) => {
                 prop_assert_eq!(moved, half_opened.then_some(Transition::HalfOpened));
                 self.seen.half_opened += u32::from(half_opened);
-                self.seen.replaced += u32::from(!half_opened && leave.epoch != epoch);
+                self.seen.replaced += u32::from(!half_opened && self.model.epoch != epoch);
+                self.seen.shadowed += u32::from(!leave.counts);
+                prop_assert_eq!(ticket.is_shadowed(), !leave.counts);
                 self.held.push((ticket, leave));
             }
             (said, expected) => prop_assert!(false, "{said:?}, expected {expected:?}"),
@@ -198,11 +230,43 @@ impl Pair {
         prop_assert_eq!(settled, self.model.settle(&rule, now, leave, outcome));
         match settled {
             Settled::Moved(Transition::Closed) => self.seen.closed += 1,
-            Settled::Moved(_) => self.seen.opened += 1,
+            Settled::Moved(_) => {
+                self.seen.opened += 1;
+                self.seen.grown += u32::from(period(&rule, self.model.level) > rule.open_for());
+            }
             Settled::Late if leave.epoch == epoch => self.seen.old += 1,
             Settled::Late => self.seen.stale += 1,
-            Settled::Counted => {}
+            Settled::Counted => {
+                let spared = matches!(&self.model.phase, Doing::Closed { outcomes }
+                    if trips(&rule, outcomes) && outcome == Outcome::Failure);
+                self.seen.spared += u32::from(spared);
+            }
+            Settled::Shadowed => {}
         }
+        Ok(())
+    }
+
+    fn force(&mut self, mode: Mode) -> Result<(), TestCaseError> {
+        let had = self.model.mode;
+        let (circuit, moved) = self.circuit.force(self.now, mode);
+        prop_assert_eq!(self.shared.force(self.now, mode), moved, "shared");
+        self.circuit = circuit;
+        prop_assert_eq!(moved, self.model.force(self.now, mode));
+        self.seen.forced_open += u32::from(moved == Some(Transition::Opened));
+        self.seen.forced_closed += u32::from(moved == Some(Transition::Closed));
+        if had == Mode::ForcedOpen && mode != had {
+            self.seen.left_open += 1;
+            prop_assert!(circuit.would_admit(&self.rule, self.now), "no probe at once");
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), TestCaseError> {
+        let (circuit, moved) = self.circuit.reset();
+        prop_assert_eq!(self.shared.reset(), moved, "shared");
+        self.circuit = circuit;
+        prop_assert_eq!(moved, self.model.reset());
+        self.seen.reset += u32::from(moved.is_some());
         Ok(())
     }
 
@@ -246,18 +310,28 @@ impl Pair {
             ) => prop_assert_eq!((in_flight, succeeded), (*under_way, *worked)),
             (phase, doing) => prop_assert!(false, "{phase:?}, expected {doing:?}"),
         }
-        let left = model.left(rule, now);
+        prop_assert_eq!(circuit.mode(), model.mode);
+        prop_assert_eq!(circuit.level(), model.level);
+        let waits = model.left(rule, now);
+        let left = match model.mode {
+            Mode::Normal => Some(waits),
+            Mode::ForcedOpen => None,
+            Mode::ForcedClosed | Mode::Shadow => Some(Duration::ZERO),
+        };
         let longest = match model.phase {
-            Doing::Open { .. } => rule.open_for(),
+            Doing::Open { .. } => period(rule, model.level),
             _ => rule.lease_for(),
         };
-        prop_assert_eq!(circuit.remaining(rule, now), left.min(longest));
-        prop_assert_eq!(circuit.admits_at(rule, now), now.after(left));
-        prop_assert_eq!(circuit.would_admit(rule, now), left.is_zero());
-        prop_assert_eq!(circuit.level(), model.level);
-        let state = match model.phase {
-            Doing::Closed { .. } => State::Closed,
-            Doing::Open { .. } if !left.is_zero() => State::Open,
+        prop_assert_eq!(circuit.remaining(rule, now), left.unwrap_or(longest).min(longest));
+        prop_assert_eq!(
+            circuit.admits_at(rule, now),
+            left.map_or(Instant::MAX, |left| now.after(left))
+        );
+        prop_assert_eq!(circuit.would_admit(rule, now), left.is_some_and(|left| left.is_zero()));
+        let state = match (model.mode, &model.phase) {
+            (Mode::ForcedOpen, _) => State::Open,
+            (Mode::ForcedClosed, _) | (_, Doing::Closed { .. }) => State::Closed,
+            (_, Doing::Open { .. }) if !waits.is_zero() => State::Open,
             _ => State::HalfOpen,
         };
         prop_assert_eq!(circuit.state(rule, now), state);
@@ -269,7 +343,9 @@ impl Pair {
 struct Model {
     /// Counts transitions and replaced probes. It never wraps.
     epoch: u64,
+    /// Openings since it was last closed, up to 15.
     level: u32,
+    mode: Mode,
     phase: Doing,
 }
 
@@ -295,17 +371,25 @@ enum Doing {
 struct Leave {
     epoch: u64,
     at: Instant,
+    /// Not by the shadow mode alone.
+    counts: bool,
 }
 
 impl Model {
     const fn new() -> Self {
-        Self { epoch: 0, level: 0, phase: Doing::Closed { outcomes: Vec::new() } }
+        Self { epoch: 0, level: 0, mode: Mode::Normal, phase: EMPTY }
     }
 
     /// Leave for an attempt, and whether that made it half-open.
     fn admit(&mut self, rule: &Rule, now: Instant) -> Option<(Leave, bool)> {
-        if !self.left(rule, now).is_zero() {
-            return None;
+        let refused = !self.left(rule, now).is_zero();
+        match self.mode {
+            Mode::ForcedOpen => return None,
+            Mode::Normal if refused => return None,
+            Mode::Shadow if refused => {
+                return Some((Leave { epoch: self.epoch, at: now, counts: false }, false));
+            }
+            _ => {}
         }
         let lease = rounded_up(now.as_micros() + micros(rule.lease_for()), LEASE_UNIT);
         let mut half_opened = false;
@@ -328,10 +412,13 @@ impl Model {
                 self.move_to(Doing::HalfOpen { under_way: 1, worked, lease });
             }
         }
-        Some((Leave { epoch: self.epoch, at: now }, half_opened))
+        Some((Leave { epoch: self.epoch, at: now, counts: true }, half_opened))
     }
 
     fn settle(&mut self, rule: &Rule, now: Instant, leave: Leave, outcome: Outcome) -> Settled {
+        if !leave.counts {
+            return Settled::Shadowed;
+        }
         if leave.epoch != self.epoch || self.is_old(rule, now, leave) {
             return Settled::Late;
         }
@@ -340,9 +427,10 @@ impl Model {
                 outcomes.push(outcome == Outcome::Failure);
                 let kept = outcomes.len().saturating_sub(23);
                 outcomes.drain(..kept);
-                let window = outcomes.len().saturating_sub(rule.trip().window() as usize);
-                let failures = outcomes[window..].iter().filter(|failed| **failed).count();
-                if outcome == Outcome::Failure && failures >= rule.trip().failures() as usize {
+                if outcome == Outcome::Failure
+                    && trips(rule, outcomes)
+                    && self.mode != Mode::ForcedClosed
+                {
                     return self.open(rule, now);
                 }
                 Settled::Counted
@@ -355,7 +443,7 @@ impl Model {
                     return Settled::Counted;
                 }
                 self.level = 0;
-                self.move_to(Doing::Closed { outcomes: Vec::new() });
+                self.move_to(EMPTY);
                 Settled::Moved(Transition::Closed)
             }
             // Nothing is admitted in the epoch of an open circuit.
@@ -365,17 +453,54 @@ impl Model {
 
     const fn release(&mut self, leave: Leave) {
         if let (Doing::HalfOpen { under_way, .. }, true) =
-            (&mut self.phase, leave.epoch == self.epoch)
+            (&mut self.phase, leave.counts && leave.epoch == self.epoch)
         {
             *under_way -= 1;
         }
     }
 
-    /// For how long it refuses.
+    fn force(&mut self, now: Instant, mode: Mode) -> Option<Transition> {
+        let had = core::mem::replace(&mut self.mode, mode);
+        let open_no_longer = Doing::Open { until: rounded_down(now.as_micros(), OPEN_UNIT) };
+        match (had, mode) {
+            _ if had == mode => None,
+            (_, Mode::ForcedOpen) => {
+                let was_open = matches!(self.phase, Doing::Open { .. });
+                self.move_to(open_no_longer);
+                (!was_open).then_some(Transition::Opened)
+            }
+            (_, Mode::ForcedClosed) => {
+                self.level = 0;
+                let phase = core::mem::replace(&mut self.phase, EMPTY);
+                let was_closed = matches!(phase, Doing::Closed { .. });
+                self.move_to(if was_closed { phase } else { EMPTY });
+                (!was_closed).then_some(Transition::Closed)
+            }
+            (Mode::ForcedOpen, _) => {
+                self.phase = open_no_longer;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn reset(&mut self) -> Option<Transition> {
+        self.level = 0;
+        if self.mode == Mode::ForcedOpen {
+            return None;
+        }
+        let was_closed = matches!(self.phase, Doing::Closed { .. });
+        self.move_to(EMPTY);
+        (!was_closed).then_some(Transition::Closed)
+    }
+
+    /// For how long it decides to refuse.
     fn left(&self, rule: &Rule, now: Instant) -> Duration {
         match self.phase {
             Doing::Closed { .. } => Duration::ZERO,
-            Doing::Open { until } => left(until, now, OPEN_UNIT, OPEN_ROUND, rule.open_for()),
+            Doing::Open { until } => {
+                left(until, now, OPEN_UNIT, OPEN_ROUND, period(rule, self.level))
+            }
             Doing::HalfOpen { under_way, worked, lease } => {
                 if under_way == 0 || under_way + worked < rule.probe_count() {
                     return Duration::ZERO;
@@ -400,8 +525,8 @@ impl Model {
     }
 
     fn open(&mut self, rule: &Rule, now: Instant) -> Settled {
-        let until = rounded_up(now.as_micros() + micros(rule.open_for()), OPEN_UNIT);
         self.level = (self.level + 1).min(15);
+        let until = rounded_up(now.as_micros() + micros(period(rule, self.level)), OPEN_UNIT);
         self.move_to(Doing::Open { until });
         Settled::Moved(Transition::Opened)
     }
@@ -421,7 +546,31 @@ impl Seen {
         self.refused += other.refused;
         self.stale += other.stale;
         self.old += other.old;
+        self.grown += other.grown;
+        self.forced_open += other.forced_open;
+        self.forced_closed += other.forced_closed;
+        self.left_open += other.left_open;
+        self.spared += other.spared;
+        self.shadowed += other.shadowed;
+        self.reset += other.reset;
     }
+}
+
+/// Whether so many of the last outcomes failed that the rule opens it.
+fn trips(rule: &Rule, outcomes: &[bool]) -> bool {
+    let window = outcomes.len().saturating_sub(rule.trip().window() as usize);
+    let failures = outcomes[window..].iter().filter(|failed| **failed).count();
+    failures >= rule.trip().failures() as usize
+}
+
+/// How long the rule has it stay open at its `level`-th opening: rounded up to 32 µs each time.
+fn period(rule: &Rule, level: u32) -> Duration {
+    let first = micros(rule.open_for());
+    let grown = (1..level).fold(first, |period, _| {
+        rounded_up((period * u64::from(rule.growth_tenths())).div_ceil(10), 32)
+            .min(micros(rule.open_max()))
+    });
+    Duration::from_micros(grown)
 }
 
 /// What is left until `until` by a clock that goes round every `round`: nothing if that is more than
@@ -446,6 +595,7 @@ fn micros(length: Duration) -> u64 {
     length.as_micros().try_into().unwrap()
 }
 
+const EMPTY: Doing = Doing::Closed { outcomes: Vec::new() };
 /// An open period ends with one of these, and goes round with 2^24 of them (76 hours).
 const OPEN_UNIT: u64 = 1 << 14;
 const OPEN_ROUND: u64 = OPEN_UNIT << 24;

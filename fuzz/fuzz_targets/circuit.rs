@@ -5,7 +5,9 @@ use core::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use steadfast::state::{Admission, Circuit, Outcome, Phase, Rule, Settled, Ticket, Transition};
+use steadfast::state::{
+    Admission, Circuit, Mode, Outcome, Phase, Rule, Settled, SharedCircuit, Ticket, Transition,
+};
 use steadfast::{Instant, Trip};
 
 #[derive(Arbitrary, Debug)]
@@ -29,6 +31,9 @@ enum Operation {
     Back(Length),
     Set(u64),
     Follow(Numbers),
+    /// Which mode.
+    Force(u8),
+    Reset,
 }
 
 /// A rule's numbers, good or not.
@@ -39,6 +44,8 @@ struct Numbers {
     probes: u8,
     open_for: Length,
     lease: Length,
+    growth: u8,
+    open_max: Length,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -67,14 +74,25 @@ impl Numbers {
         let (open_for, lease) = (self.open_for.get(), self.lease.get());
         let allowed = Duration::from_millis(50)..=Duration::from_secs(86_400);
         let probes = u32::from(self.probes % 66);
+        // Half of them do not grow.
+        let growth = if self.growth > 127 { 10 } else { u32::from(self.growth % 105) };
+        let open_max = match growth {
+            10 => Duration::from_secs(86_400),
+            _ => self.open_max.get(),
+        };
         let rule = Rule::try_new(failures.into(), window.into(), open_for)
             .and_then(|rule| rule.try_probes(probes))
-            .and_then(|rule| rule.try_lease(lease));
+            .and_then(|rule| rule.try_lease(lease))
+            .and_then(|rule| rule.try_open_growth(growth, open_max));
         let good = (1..=23).contains(&failures)
             && (failures..=23).contains(&window)
             && (1..=63).contains(&probes)
             && allowed.contains(&open_for)
-            && allowed.contains(&lease);
+            && allowed.contains(&lease)
+            && (10..=100).contains(&growth)
+            && allowed.contains(&open_max)
+            // Both are rounded up to it.
+            && open_max.as_micros().div_ceil(32) >= open_for.as_micros().div_ceil(32);
         assert_eq!(rule.is_ok(), good, "numbers are judged otherwise");
         rule.ok()
     }
@@ -83,14 +101,19 @@ impl Numbers {
 fuzz_target!(|input: Input| {
     let rule = input.rule.rule().unwrap_or(const { Rule::new(Trip::after(3), SECOND) });
     let mut books = Books {
-        circuit: input.words.map_or(Circuit::CLOSED, |(hot, cold)| Circuit::from_bits(hot, cold)),
+        // Words that no history made may be of a forced mode, and not in its phase.
+        circuit: input.words.map_or(Circuit::CLOSED, |(hot, cold)| {
+            SharedCircuit::resume(Circuit::from_bits(hot, cold)).load()
+        }),
         rule,
         now: Instant::from_micros(input.start),
+        mode: Mode::Normal,
         epoch: 0,
         tickets: Vec::new(),
         probes: input.words.is_none().then_some(0),
         opened: None,
     };
+    books.mode = books.circuit.mode();
     books.has_an_exit();
     for operation in input.operations {
         match operation {
@@ -109,6 +132,8 @@ fuzz_target!(|input: Input| {
             }
             Operation::Set(micros) => books.step(Instant::from_micros(micros)),
             Operation::Follow(numbers) => books.follow(numbers.rule()),
+            Operation::Force(mode) => books.force(Mode::ALL[usize::from(mode % 4)]),
+            Operation::Reset => books.reset(),
         }
         books.has_an_exit();
     }
@@ -119,6 +144,7 @@ struct Books {
     circuit: Circuit,
     rule: Rule,
     now: Instant,
+    mode: Mode,
     /// Counts transitions and replaced probes, without wrapping.
     epoch: u64,
     tickets: Vec<Held>,
@@ -137,6 +163,7 @@ struct Held {
 /// An open period that is known from its beginning.
 struct Opened {
     rule: Rule,
+    level: u32,
     /// Time that went by, whatever the clock said.
     elapsed: Duration,
     ahead: Duration,
@@ -151,8 +178,26 @@ impl Books {
         self.circuit = after;
         let moved_on = epoch_bits(before) != epoch_bits(after);
         match admission {
+            Admission::Admitted(ticket, moved) if ticket.is_shadowed() => {
+                assert!(would && moved.is_none());
+                assert_eq!(self.mode, Mode::Shadow, "shadowed");
+                assert!(!before.is_closed(), "a closed circuit would have refused");
+                assert_eq!(before.phase(), after.phase(), "a shadowed attempt moved it");
+                assert!(!moved_on, "a shadowed attempt moved the epoch");
+                self.not_open_too_long();
+                for outcome in [Outcome::Success, Outcome::Failure] {
+                    let settled = after.settle(&rule, now, ticket, outcome);
+                    assert_eq!(settled, (after, Settled::Shadowed), "it counted");
+                }
+                assert_eq!(after.release(ticket), after, "it gave something back");
+            }
+            Admission::Refused if self.mode == Mode::ForcedOpen => {
+                assert!(!would, "it said that it would admit");
+                assert_eq!(before, after, "a refusal moved it");
+            }
             Admission::Refused => {
                 assert!(!would, "it said that it would admit");
+                assert_eq!(self.mode, Mode::Normal, "it refused");
                 assert!(!before.is_closed(), "a closed circuit refused");
                 assert_eq!(before.phase(), after.phase(), "a refusal moved it");
                 assert!(!moved_on, "a refusal moved the epoch");
@@ -161,6 +206,8 @@ impl Books {
             }
             Admission::Admitted(ticket, moved) => {
                 assert!(would, "it said that it would refuse");
+                assert_ne!(self.mode, Mode::ForcedOpen, "it admitted");
+                assert!(self.mode != Mode::ForcedClosed || before.is_closed(), "not closed");
                 self.epoch += u64::from(moved_on);
                 match (before.phase(), moved) {
                     (Phase::Closed { .. }, None) => assert_eq!(before, after, "admitting wrote"),
@@ -198,6 +245,7 @@ impl Books {
             assert_eq!(settled, Settled::Late, "an outcome of another epoch was counted");
         }
         match settled {
+            Settled::Shadowed => panic!("a ticket that counts was taken for one that does not"),
             Settled::Late => {
                 assert_eq!(before, after, "a late outcome changed something");
                 let open = matches!(before.phase(), Phase::Open { .. });
@@ -220,8 +268,11 @@ impl Books {
                     (Phase::Closed { .. }, Transition::Opened, Phase::Open { .. })
                     | (Phase::HalfOpen { .. }, Transition::Opened, Phase::Open { .. }) => {
                         assert_eq!(outcome, Outcome::Failure, "a success opened it");
-                        let (rule, zero) = (self.rule, Duration::ZERO);
-                        self.opened = Some(Opened { rule, elapsed: zero, ahead: zero, back: zero });
+                        assert_ne!(self.mode, Mode::ForcedClosed, "it opened");
+                        assert_eq!(after.level(), (before.level() + 1).min(15));
+                        let (rule, level, zero) = (self.rule, after.level(), Duration::ZERO);
+                        let (elapsed, ahead, back) = (zero, zero, zero);
+                        self.opened = Some(Opened { rule, level, elapsed, ahead, back });
                     }
                     (Phase::HalfOpen { .. }, Transition::Closed, Phase::Closed { history: 0 }) => {
                         assert_eq!(outcome, Outcome::Success, "a failure closed it");
@@ -265,10 +316,60 @@ impl Books {
         }
     }
 
-    /// From wherever it is, with nobody reporting anything, it admits before long.
+    fn force(&mut self, mode: Mode) {
+        let before = self.circuit;
+        let (after, moved) = before.force(self.now, mode);
+        assert_eq!(after.mode(), mode);
+        let moved_on = epoch_bits(before) != epoch_bits(after);
+        let forced = matches!(mode, Mode::ForcedOpen | Mode::ForcedClosed);
+        if mode == self.mode {
+            assert_eq!((after, moved), (before, None), "told again, it moved");
+        } else {
+            assert_eq!(moved_on, forced, "told {mode}, it moved the epoch");
+        }
+        let phase = after.phase();
+        match mode {
+            Mode::ForcedOpen => assert!(matches!(phase, Phase::Open { .. }), "not open"),
+            Mode::ForcedClosed => assert!(after.is_closed(), "not closed"),
+            Mode::Normal | Mode::Shadow => {
+                let at_once =
+                    self.mode != Mode::ForcedOpen || after.would_admit(&self.rule, self.now);
+                assert!(at_once, "forced open no longer, no probe goes");
+                assert_eq!(moved, None);
+            }
+        }
+        self.epoch += u64::from(moved_on);
+        (self.circuit, self.mode) = (after, mode);
+        if forced {
+            (self.opened, self.probes) = (None, Some(0));
+        }
+    }
+
+    fn reset(&mut self) {
+        let before = self.circuit;
+        let (after, moved) = before.reset();
+        assert_eq!((after.mode(), after.level()), (before.mode(), 0));
+        self.circuit = after;
+        if self.mode == Mode::ForcedOpen {
+            assert_eq!((after.phase(), moved), (before.phase(), None));
+            return;
+        }
+        assert_eq!(after.phase(), Phase::Closed { history: 0 });
+        assert_eq!(moved.is_none(), before.is_closed());
+        self.epoch += 1;
+        (self.opened, self.probes) = (None, Some(0));
+    }
+
+    /// From wherever it is, with nobody reporting anything, it admits before long, unless told not to.
     fn has_an_exit(&self) {
         let (rule, now) = (&self.rule, self.now);
-        let longest = rule.open_for().max(rule.lease_for());
+        assert_eq!(self.circuit.mode(), self.mode, "the mode was lost");
+        let longest = rule.open_period(15).max(rule.lease_for());
+        if self.mode == Mode::ForcedOpen {
+            assert!(self.circuit.remaining(rule, now) <= longest, "it refuses for too long");
+            assert_eq!(self.circuit.admits_at(rule, now), Instant::MAX);
+            return;
+        }
         let (circuit, admission) = self.circuit.admit(rule, now);
         let at = circuit.admits_at(rule, now);
         assert!(self.circuit.remaining(rule, now) <= longest, "it refuses for too long");
@@ -281,10 +382,10 @@ impl Books {
 
     /// Not longer than its period, a tick, and what the clock stepped back.
     fn not_open_too_long(&self) {
-        let Some(Opened { rule, elapsed, ahead, back }) = &self.opened else { return };
-        let longest = rule.open_for() + TICK + *back;
+        let Some(Opened { rule, level, elapsed, ahead, back }) = &self.opened else { return };
+        let longest = rule.open_period(*level) + TICK + *back;
         // Coarse time comes round after 76 hours: what is long over looks like what is to come.
-        let to_come = self.rule.open_for().max(longest) + DISAGREEMENT + TICK;
+        let to_come = self.rule.open_period(*level).max(longest) + DISAGREEMENT + TICK;
         if *elapsed + *ahead + to_come < ROUND && self.now < END_OF_TIME {
             assert!(*elapsed < longest, "open for {elapsed:?}, more than {longest:?}");
         }
@@ -292,10 +393,11 @@ impl Books {
 
     /// Not shorter than its period, if the clock did not jump and the rule still asks for as much.
     fn not_open_too_briefly(&self) {
-        let Some(Opened { rule, elapsed, ahead, back }) = &self.opened else { return };
-        let same = self.rule.open_for() >= rule.open_for();
+        let Some(Opened { rule, level, elapsed, ahead, back }) = &self.opened else { return };
+        let period = rule.open_period(*level);
+        let same = self.rule.open_period(*level) >= period;
         if same && *back < DISAGREEMENT && self.now < END_OF_TIME {
-            assert!(*elapsed + *ahead >= rule.open_for(), "open for {elapsed:?} only");
+            assert!(*elapsed + *ahead >= period, "open for {elapsed:?} only");
         }
     }
 

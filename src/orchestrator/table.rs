@@ -94,6 +94,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
                 self.rows[place] = Row::new(Some(name), registration, effective, None);
                 return self;
             }
+            // Two names of one hash are told apart at run time, not here.
+            assert!(there != hash, "an operation is there twice, or two have names of one hash");
             self.hashes[place] = AtomicWord::new(there);
             place = if place + 1 < N { place + 1 } else { 0 };
             seen += 1;

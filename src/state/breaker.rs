@@ -257,10 +257,18 @@ impl SharedCircuit {
     /// Whoever asks after that is answered by the mode. Whoever decided by the old one and was held
     /// up before it could be seen is too late.
     pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
+        if ONE_STEP {
+            return self.update(|circuit| circuit.force(now, mode));
+        }
         self.update(|circuit| (circuit.expired(now, mode), ()));
         let had = self.update(|circuit| (circuit.with_mode(mode), circuit.has_mode(mode)));
-        // By the mode that is then in the circuit: another caller may have set one since.
-        self.update(|circuit| if had { circuit.conformed(now) } else { circuit.begun(now) })
+        // By the mode that is then in the circuit: another caller may have set one since. And if it
+        // was there before: whoever set it may be held up.
+        self.update(|circuit| match had || IN_EPOCH {
+            true if LEFT_TO_OTHERS => (circuit, None),
+            true => circuit.conformed(now),
+            false => circuit.begun(now),
+        })
     }
 
     /// Closes it and forgets what it counted. See [`Circuit::reset`].
@@ -392,3 +400,11 @@ const AT_TRANSITION: Order = Order::HotFirst;
 const WITHIN_EPOCH: Order = Order::HotFirst;
 #[cfg(mutant = "cold_first")]
 const AT_TRANSITION: Order = Order::ColdFirst;
+
+// Ways to force and to reset that do not hold, for the same.
+/// A mode is set together with the transition to it, so that another caller's may overtake it.
+const ONE_STEP: bool = cfg!(mutant = "one_step");
+/// Whoever decided by the old mode may still say so.
+const IN_EPOCH: bool = cfg!(mutant = "in_epoch");
+/// Who finds the mode set leaves the transition to whoever set it.
+const LEFT_TO_OTHERS: bool = cfg!(mutant = "left_to_others");

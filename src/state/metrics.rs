@@ -276,7 +276,7 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
         // and the successes from theirs.
         let others =
             CALL_ENDS.iter().fold(0, |sum: Width, &what| sum.wrapping_add(end(&ends, what)));
-        let in_flight = (started.wrapping_sub(others) as u32).wrapping_sub(succeeded);
+        let in_flight = (wide(started.wrapping_sub(others)) as u32).wrapping_sub(succeeded);
         if let Some(first) = ends.first_mut() {
             *first = started.wrapping_sub(others).wrapping_sub(in_flight as Width);
         }

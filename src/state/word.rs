@@ -1,5 +1,8 @@
 //! The only atomics, the only loop, the only switch between what provides them.
-#![expect(clippy::disallowed_types, reason = "the one place that shares memory")]
+#![cfg_attr(
+    not(loom),
+    expect(clippy::disallowed_types, reason = "the one place that shares memory")
+)]
 
 use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 

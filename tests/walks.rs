@@ -1,0 +1,270 @@
+//! The machines with little to remember, walked: every sequence of steps to a stated depth, every
+//! number where there are few enough.
+#![allow(clippy::unwrap_used)]
+
+use core::time::Duration;
+
+use steadfast::policy::Growth;
+use steadfast::state::{SharedSlots, SharedTokens, Slot};
+use steadfast::{Backoff, BudgetRule, Instant, Jitter};
+
+// --- The budget ----------------------------------------------------------------------------------
+
+#[test]
+fn whatever_is_left_a_failure_takes_one_token_and_a_success_gives_its_part() {
+    let mut compared = 0_u32;
+    for tokens in (1..=5).chain([10]) {
+        for per_success in [0, 1, 100, 999, 1000, 2500] {
+            let rule = BudgetRule::new(tokens, per_success, Duration::from_secs(60));
+            let full = u64::from(tokens) * 1000;
+            // Refills stop where a failure that takes its token leaves the least above half.
+            let cap = (full / 2 + 1001).min(full);
+            for balance in 0..=full {
+                let succeeded = rule.succeed(balance as u32);
+                assert_eq!(u64::from(succeeded), (balance + u64::from(per_success)).min(full));
+                for refills in [0, 1, 2, 3, 10, 5_000_000, u32::MAX] {
+                    let refilled = balance.max(cap.min(balance + u64::from(refills) * 1000));
+                    let (left, paid) = rule.fail(balance as u32, refills);
+                    assert_eq!(u64::from(left), refilled.saturating_sub(1000));
+                    assert_eq!(paid, 2 * u64::from(left) > full, "{left} of {full}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert!(compared > 1_000_000, "{compared}");
+}
+
+#[derive(Clone, Copy)]
+enum Spend {
+    Fail,
+    Succeed,
+    /// Time goes by.
+    Pass(Duration),
+    /// The clock steps back, and no time goes by.
+    Back(Duration),
+}
+
+#[test]
+fn no_six_steps_pay_more_retries_than_tokens_successes_and_time_give() {
+    let refill = Duration::from_secs(60);
+    let steps = [
+        Spend::Fail,
+        Spend::Succeed,
+        Spend::Pass(Duration::from_secs(1)),
+        Spend::Pass(refill + TICK * 2),
+        Spend::Pass(refill * 10),
+        Spend::Back(Duration::from_secs(1)),
+        Spend::Back(Duration::from_secs(3600)),
+    ];
+    for (tokens, per_success) in [(1, 0), (3, 100), (4, 1000), (7, 500)] {
+        let rule = BudgetRule::new(tokens, per_success, refill);
+        let mut walked = 0;
+        each_sequence(&steps, 6, &mut |sequence| {
+            spends_within_its_means(&rule, sequence);
+            walked += 1;
+        });
+        assert_eq!(walked, (0..=6).map(|depth| 7_u32.pow(depth)).sum::<u32>());
+    }
+}
+
+fn spends_within_its_means(rule: &BudgetRule, sequence: &[Spend]) {
+    let (budget, mut now) = (SharedTokens::full(rule), NOON);
+    let (mut paid, mut successes, mut passed) = (0, 0, Duration::ZERO);
+    for step in sequence {
+        match *step {
+            Spend::Fail => {
+                let before = budget.tokens();
+                let paid_now = budget.withdraw(rule, now);
+                paid += u32::from(paid_now);
+                assert!(!paid_now || 2 * budget.tokens() + 1 >= rule.tokens(), "half was spent");
+                assert!(budget.tokens() + 1 >= before, "one failure took more than a token");
+            }
+            Spend::Succeed => {
+                budget.deposit(rule);
+                successes += 1;
+            }
+            Spend::Pass(length) => {
+                now = now.after(length);
+                passed += length;
+            }
+            Spend::Back(length) => {
+                now = Instant::from_micros(now.as_micros() - length.as_micros() as u64);
+            }
+        }
+        assert!(budget.tokens() <= rule.tokens(), "more than full");
+    }
+    let half = (rule.tokens() - 1) / 2;
+    let given = (successes * rule.per_success()).div_ceil(1000);
+    let refilled = (passed.as_micros() / rule.refill_period().as_micros()) as u32;
+    assert!(paid <= half + given + refilled, "{paid} paid: {half} + {given} + {refilled}");
+    // From wherever it is: left alone for long enough, it pays for a retry.
+    if rule.tokens() > 2 {
+        // Where it was full enough, the period begins with this failure. A clock that stepped back by
+        // less than a minute goes through it again: one period more.
+        let periods = rule.tokens() / 2 + 3;
+        let _ = budget.withdraw(rule, now);
+        let later = now.after((rule.refill_period() + TICK * 2) * periods);
+        assert!(budget.withdraw(rule, later), "no way out");
+    }
+}
+
+#[test]
+fn refills_are_as_many_as_whole_periods_have_passed_and_none_is_claimed_twice() {
+    // All readings of a few seconds, a tick apart, in pairs; around where coarse time comes round.
+    let rule = BudgetRule::new(10, 0, Duration::from_millis(100));
+    let mut claims = 0_u32;
+    for origin in [1 << 20, (1_u64 << 46) - (1 << 20), u64::MAX - (1 << 30)] {
+        for first in 0..130_u64 {
+            let began = Instant::from_micros(origin + (first << 14));
+            let (claimed, _) = rule.claim((began.as_micros() >> 14) as u32, began);
+            for second in first..130 {
+                let between = Instant::from_micros(origin + (second << 14) + 16_383);
+                let (after, refills) = rule.claim(claimed, between);
+                let ticks = second - first;
+                let passed = (ticks << 14) + 16_383;
+                assert!(u64::from(refills) * 100_000 <= passed, "{refills} in {passed} µs");
+                assert!(u64::from(refills + 1) * 8 > ticks, "{refills} in {ticks} ticks");
+                assert_eq!(rule.claim(after, between), (after, 0), "claimed twice");
+                claims += 1;
+            }
+        }
+    }
+    assert!(claims > 20_000, "{claims}");
+}
+
+// --- The bulkhead --------------------------------------------------------------------------------
+
+#[derive(Clone, Copy)]
+enum Move {
+    /// With so many slots: the number changes while it runs.
+    Take(u32),
+    GiveBackFirst,
+    GiveBackLast,
+}
+
+#[test]
+fn no_nine_steps_take_more_slots_than_there_are_or_lose_one() {
+    let steps =
+        [Move::Take(1), Move::Take(2), Move::Take(4), Move::GiveBackFirst, Move::GiveBackLast];
+    let mut refused = 0_u32;
+    each_sequence(&steps, 9, &mut |sequence| {
+        let slots = SharedSlots::new();
+        let mut held: Vec<Slot<&SharedSlots>> = Vec::new();
+        for step in sequence {
+            match *step {
+                Move::Take(limit) => {
+                    let free = held.len() < limit as usize;
+                    let taken = slots.try_acquire(limit).ok();
+                    assert_eq!(taken.is_some(), free, "{} of {limit}", held.len());
+                    refused += u32::from(taken.is_none());
+                    held.extend(taken);
+                }
+                Move::GiveBackFirst if !held.is_empty() => drop(held.remove(0)),
+                Move::GiveBackFirst => {}
+                Move::GiveBackLast => drop(held.pop()),
+            }
+            assert_eq!(slots.taken() as usize, held.len());
+        }
+        drop(held);
+        assert_eq!(slots.taken(), 0, "one was lost");
+    });
+    assert!(refused > 100_000, "{refused}");
+}
+
+// --- The waits -----------------------------------------------------------------------------------
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn waits_never_fall_as_attempts_fail_whatever_their_number() {
+    let lengths = [0, 1, 999_999, 60_000_000, 3_600_000_000];
+    let lengths = lengths.map(Duration::from_micros);
+    let jitters = [
+        Jitter::None,
+        Jitter::Additive(Duration::ZERO),
+        Jitter::Additive(Duration::from_millis(500)),
+        Jitter::Additive(HOUR),
+        Jitter::Full,
+        Jitter::Equal,
+        Jitter::Decorrelated,
+    ];
+    let mut schedules = 0;
+    for growth in [Growth::Constant, Growth::Linear, Growth::Exponential] {
+        for multiplier in lengths {
+            for (min, max) in [(0, 1), (0, 4), (1, 3), (2, 4)] {
+                let (min, max) = (lengths[min], lengths[max]);
+                let schedule = Backoff::try_new(growth, multiplier, min, max).unwrap();
+                for jitter in jitters {
+                    never_falls(&schedule.jitter(jitter), &numbers(growth, multiplier, min, max));
+                    schedules += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(schedules, 3 * 5 * 4 * 7);
+}
+
+fn never_falls(schedule: &Backoff, numbers: &[u32]) {
+    let most = match schedule.jitter_kind() {
+        Jitter::Additive(most) => schedule.max() + most,
+        _ => schedule.max(),
+    };
+    for random in [0, 1 << 31, u32::MAX] {
+        let mut last = Duration::ZERO;
+        for &failed in numbers {
+            let wait = schedule.wait(failed, schedule.min(), random);
+            assert!(last <= wait, "{schedule:?} falls at {failed}: {last:?}, {wait:?}");
+            assert!(wait <= most, "{schedule:?} is past its longest at {failed}: {wait:?}");
+            assert!(wait <= schedule.longest(failed), "{schedule:?} {failed}");
+            last = wait;
+        }
+    }
+}
+
+/// All numbers of failed attempts up to ten thousand, and beyond that those around which a schedule
+/// changes: where it reaches `min` and `max`, where bits carry, and the last there is.
+fn numbers(growth: Growth, multiplier: Duration, min: Duration, max: Duration) -> Vec<u32> {
+    let mut numbers: Vec<u32> = (0..=10_000).collect();
+    let mut around = |number: u128| {
+        let number = number.min(u32::MAX.into()) as u32;
+        numbers
+            .extend((number.saturating_sub(2)..=number).chain(number..=number.saturating_add(2)));
+    };
+    if let (Growth::Linear, true) = (growth, !multiplier.is_zero()) {
+        around(min.as_micros() / multiplier.as_micros());
+        around(max.as_micros() / multiplier.as_micros());
+    }
+    for bit in 0..=32 {
+        around(1 << bit);
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
+}
+
+// --- What the walks are made of ------------------------------------------------------------------
+
+/// Shows `visit` every sequence of `steps` that is `depth` long or shorter.
+fn each_sequence<S: Copy>(steps: &[S], depth: usize, visit: &mut impl FnMut(&[S])) {
+    fn longer<S: Copy>(
+        steps: &[S],
+        depth: usize,
+        sequence: &mut Vec<S>,
+        visit: &mut impl FnMut(&[S]),
+    ) {
+        visit(sequence);
+        if sequence.len() < depth {
+            for step in steps {
+                sequence.push(*step);
+                longer(steps, depth, sequence, visit);
+                sequence.pop();
+            }
+        }
+    }
+    longer(steps, depth, &mut Vec::new(), visit);
+}
+
+const NOON: Instant = Instant::from_micros(43_200_000_001);
+/// What a budget's time is rounded up to.
+const TICK: Duration = Duration::from_micros(1 << 14);
