@@ -37,9 +37,12 @@ const FLOORS: &[(&str, u8)] = &[
     ("orchestrator::entry", 16),
     ("orchestrator::handle", 17),
     ("orchestrator::view", 17),
+    ("orchestrator::wire", 17),
     ("orchestrator::table", 18),
-    ("orchestrator", 19),
-    ("lib", 20),
+    ("orchestrator::health", 19),
+    ("orchestrator::report", 19),
+    ("orchestrator", 20),
+    ("lib", 21),
 ];
 
 #[test]

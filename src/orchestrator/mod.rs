@@ -33,22 +33,28 @@
 //! | `register_operation` | [`Orchestrator::register`] |
 //! | `get_operation_config` | [`Orchestrator::effective`] |
 //! | `get_or_create_circuit_breaker` | [`Orchestrator::breaker`] |
-//! | `get_metrics`, `get_all_metrics` | [`Orchestrator::metrics`], [`Orchestrator::iter`] |
+//! | `get_metrics`, `get_all_metrics` | [`Orchestrator::metrics`], [`Orchestrator::iter`]; as one document: `Orchestrator::report` (feature `serde`) |
 //! | `reset_metrics` | [`Orchestrator::reset_metrics`], [`Orchestrator::reset_all_metrics`] |
 //! | `is_healthy`, `get_health_status` | [`Orchestrator::is_healthy`], [`Orchestrator::health`] |
 
 mod config;
 mod entry;
 mod handle;
+mod health;
 mod key;
 mod name;
 mod registration;
+#[cfg(feature = "serde")]
+pub mod report;
 mod table;
 mod view;
+#[cfg(feature = "serde")]
+pub mod wire;
 
 pub use config::{Config, ConfigError};
 pub use entry::Watch;
 pub use handle::{Handle, Overrides};
+pub use health::Health;
 pub use key::{Allowed, Key, Kind, OutOfRange, UnknownKey, Value};
 pub use name::{Name, NameError};
 pub use registration::{Conflict, Effective, Origin, Registration, Warning};

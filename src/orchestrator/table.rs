@@ -8,10 +8,9 @@ use super::handle::Handle;
 use super::name::{FREE, Name, NameError};
 use super::registration::{Conflict, Effective, Registration};
 use super::view::{OperationBreaker, View};
-use crate::clock::Instant;
 use crate::policy::Strategy;
 use crate::state::word::{AtomicWord, Busy, Writer, Writing};
-use crate::state::{FINE, Metrics, ResetBusy, State};
+use crate::state::{FINE, Metrics, ResetBusy};
 
 /// A table of `N` places for named operations, each with its own breaker, budget, bulkhead, metrics
 /// and settings.
@@ -280,12 +279,6 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     #[must_use]
     pub const fn capacity(&self) -> usize {
         N
-    }
-
-    /// Whether no breaker is open. Without operations it is.
-    #[must_use]
-    pub fn is_healthy(&self, now: Instant) -> bool {
-        self.iter().all(|view| view.breaker().state(now) != State::Open)
     }
 
     fn handle<'o>(&'o self, row: &'o Row<BUCKETS, SHARDS>) -> Handle<'o> {

@@ -84,6 +84,11 @@ impl OperationBreaker<'_> {
         self.entry.effective().settings().breaker_enabled
     }
 
+    /// What it is doing, if anybody asks it.
+    pub(super) fn state_if_enabled(&self, now: Instant) -> Option<State> {
+        self.is_enabled().then(|| self.state(now))
+    }
+
     /// Whether it acts on what it sees.
     #[must_use]
     pub fn mode(&self) -> Mode {

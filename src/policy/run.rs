@@ -311,6 +311,9 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
         self.made += 1;
         self.under_way += 1;
+        if attempt.permit.as_ref().is_some_and(Permit::shadowed) {
+            self.tally(Tally::Shadowed);
+        }
         let moved = attempt.permit.as_ref().and_then(Permit::transition);
         self.count_transition(moved);
         let events = Events::new(moved.map(Event::moved), None);

@@ -106,6 +106,18 @@ pub enum State {
     HalfOpen,
 }
 
+impl State {
+    /// Its name: `closed`, `open` or `half_open`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
 impl Breaker {
     /// A closed breaker that opens by `trip` and stays open for `open_for` (50 ms to 24 h).
     #[must_use]
@@ -378,6 +390,12 @@ impl<B: Guarded> Drop for Permit<B> {
         if self.held && !fault::LOST_RELEASE {
             self.breaker.shared().release(self.ticket);
         }
+    }
+}
+
+impl core::fmt::Display for State {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.name())
     }
 }
 

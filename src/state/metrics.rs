@@ -6,6 +6,8 @@ use core::time::Duration;
 use super::histogram::{self, FINE, Histogram};
 use super::word::{AtomicWord, Count, Twin, Width, Writing};
 use crate::clock::Instant;
+#[cfg(feature = "serde")]
+use crate::clock::micros;
 
 /// Counts what calls of one operation do.
 ///
@@ -93,6 +95,8 @@ pub enum Tally {
     Closed,
     /// An outcome came too late for the breaker.
     LateOutcome,
+    /// The breaker admitted an attempt that it would have refused, but for its mode.
+    Shadowed,
 }
 
 /// What a [`Metrics`] says, counted since it was made or last reset.
@@ -124,6 +128,7 @@ pub struct Snapshot {
 
 /// Calls by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Calls {
     /// All of them.
     pub started: u64,
@@ -143,6 +148,7 @@ pub struct Calls {
 
 /// Attempts by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Attempts {
     /// All of them.
     pub started: u64,
@@ -160,6 +166,7 @@ pub struct Attempts {
 
 /// Attempts not made, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is the reason of its name")]
 pub struct Refusals {
@@ -175,6 +182,7 @@ pub struct Refusals {
 
 /// What a breaker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Transitions {
     /// Times it opened.
     pub opened: u64,
@@ -184,16 +192,25 @@ pub struct Transitions {
     pub closed: u64,
     /// Outcomes that came too late and changed nothing.
     pub late_outcomes: u64,
+    /// Attempts that it would have refused, but for its [mode](super::Mode): they were made, and are
+    /// no refusals.
+    pub shadowed: u64,
 }
 
 /// Quantiles of a latency; none where nothing was counted, or without a histogram.
+///
+/// With the feature `serde` they are written in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Latency {
     /// The median.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "in_micros"))]
     pub p50: Option<Duration>,
     /// Of 100 calls, 95 took no longer.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "in_micros"))]
     pub p95: Option<Duration>,
     /// Of 100 calls, 99 took no longer.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "in_micros"))]
     pub p99: Option<Duration>,
 }
 
@@ -339,6 +356,7 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
                 half_opened: since(Tally::HalfOpened),
                 closed: since(Tally::Closed),
                 late_outcomes: since(Tally::LateOutcome),
+                shadowed: since(Tally::Shadowed),
             },
             last_success: coarse_instant(self.last_success.load()),
             last_failure: coarse_instant(self.last_failure.load()),
@@ -471,6 +489,14 @@ fn coarse_instant(mark: u32) -> Option<Instant> {
     mark.checked_sub(1).map(|mark| Instant::from_micros(u64::from(mark) << MARK_SHIFT))
 }
 
+#[cfg(feature = "serde")]
+fn in_micros<S: serde::Serializer>(
+    length: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&length.map(micros), serializer)
+}
+
 impl fmt::Display for ResetBusy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the metrics are being reset already")
@@ -484,7 +510,7 @@ const CALL_ENDS: [Tally; 4] =
     [Tally::CallFailed, Tally::CallRefused, Tally::CallFellBack, Tally::CallCancelled];
 const ATTEMPT_ENDS: [Tally; 3] =
     [Tally::AttemptFailed, Tally::AttemptTimedOut, Tally::AttemptCancelled];
-const TALLIES: usize = Tally::LateOutcome as usize + 1;
+const TALLIES: usize = Tally::Shadowed as usize + 1;
 const ENDS: usize = TALLIES + 1;
 const NEVER: u32 = 0;
 /// 2^20 µs, about a second.

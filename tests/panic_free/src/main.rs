@@ -8,11 +8,12 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
+use steadfast::orchestrator::Config;
 use steadfast::policy::{Growth, Leave, Next};
 use steadfast::state::{COARSE, Circuit, Outcome};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Classify, Clock, Error, Event, Instant,
-    Jitter, Metrics, OrElseError, Policy, Rule, Sleep, Strategy, Trip, Verdict, Wait,
+    Jitter, Metrics, OrElseError, Orchestrator, Policy, Rule, Sleep, Strategy, Trip, Verdict, Wait,
 };
 
 static BREAKER: Breaker = Breaker::new(Trip::after(3).of_last(9), Duration::from_secs(9));
@@ -27,6 +28,8 @@ static POLICY: Policy = Policy::of(Strategy::Critical)
     .observer(&|event: &Event| {
         black_box(event);
     });
+
+static TABLE: Orchestrator<4, COARSE> = Orchestrator::new();
 
 #[derive(Clone, Copy, Debug)]
 struct Fault(u8);
@@ -92,6 +95,7 @@ extern "C" fn _start() -> ! {
         executions();
         by_hand();
         machines();
+        table();
     }
 }
 
@@ -148,6 +152,15 @@ fn machines() {
     let snapshot = METRICS.snapshot();
     black_box((snapshot.success_rate(), snapshot.failure_rate(), METRICS.latency(n)));
     let _ = black_box(METRICS.reset());
+}
+
+fn table() {
+    if let Ok(config) = Config::<4>::from_postcard(black_box(&[1, 0, 0, 0, 0])) {
+        let _ = black_box(TABLE.configure(&config));
+        let mut bytes = [0; Config::<4>::POSTCARD_BYTES];
+        let _ = black_box(config.to_postcard(&mut bytes));
+    }
+    black_box(TABLE.health(Ticks.now(), None));
 }
 
 fn poll<F: Future>(future: F) {

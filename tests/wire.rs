@@ -1,0 +1,364 @@
+//! Configurations as bytes: the same on every machine, read strictly, and never a panic.
+#![cfg(feature = "postcard")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use steadfast::Strategy as Named;
+use steadfast::orchestrator::wire::{BufferTooSmall, WireError};
+use steadfast::orchestrator::{Config, Key, Kind, Name, NameError, Registration};
+
+// --- The form -------------------------------------------------------------------------------------
+
+// Written out by hand, byte by byte: no number of the message is ever a word in memory, so a machine
+// of another order of bytes or width of words reads and writes the same.
+#[rustfmt::skip]
+const GOLDEN: &[u8] = &[
+    1,                              // version
+    4,                              // default strategy: critical
+    0, 1,                           // every strategy: none named, one setting
+        2, 5,                       //   retry.attempts = 5
+    2,                              // two operations
+    2, b'a', b'i',                  // "ai"
+    1, 3,                           //   aggressive, three settings
+        3, 1,                       //     retry.backoff = linear
+        24, 0x80, 0x95, 0xf5, 0x2a, //     breaker.open_for = 90 000 000 µs: 0, 21, 117, 42 · 128^k
+        28, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,
+                                    //     breaker.lease = 86 400 000 000 µs, stored in units of 64 µs
+    3, 0xe2, 0x82, 0xac,            // "€"
+    0, 0,                           //   no strategy, no setting
+];
+
+fn golden() -> Config<2> {
+    let ai = Registration::by(Named::Aggressive)
+        .given(Key::Growth, 1)
+        .given(Key::OpenFor, 90_000_000)
+        .given(Key::Lease, 86_400_000_000);
+    Config::new()
+        .with_default_strategy(Named::Critical)
+        .with_every_strategy(Registration::new().given(Key::Attempts, 5))
+        .try_operation("ai", ai)
+        .unwrap()
+        .try_operation("€", Registration::new())
+        .unwrap()
+}
+
+#[test]
+fn a_configuration_is_these_bytes_on_every_machine() {
+    let mut buffer = [0; 64];
+    assert_eq!(golden().to_postcard(&mut buffer), Ok(GOLDEN));
+    assert_eq!(Config::from_postcard(GOLDEN), Ok(golden()));
+}
+
+#[test]
+fn the_empty_configuration_is_five_bytes() {
+    let mut buffer = [0; 64];
+    let empty = [1, 0, 0, 0, 0].as_slice();
+    assert_eq!(Config::<0>::new().to_postcard(&mut buffer), Ok(empty));
+    assert_eq!(Config::<0>::from_postcard(empty), Ok(Config::new()));
+}
+
+#[test]
+fn strategies_have_the_numbers_that_the_table_says() {
+    for (number, strategy) in (1..).zip(Named::ALL) {
+        let bytes = [1, number, 0, 0, 1, 1, b'x', number, 0];
+        let config = Config::<1>::from_postcard(&bytes).unwrap();
+        assert_eq!(config.default_strategy(), Some(strategy));
+        assert_eq!(config.operation(&Name::new("x").unwrap()).unwrap().named(), Some(strategy));
+        assert_eq!(written(&config), bytes);
+    }
+}
+
+// Tags and the places of names are for good: a row that changes breaks what devices have stored.
+#[test]
+fn tags_and_choices_stay_what_they_are() {
+    let tags: Vec<_> = Key::ALL.map(|key| (key.tag(), key.path())).into();
+    let expected = [
+        (1, "retry.enabled"),
+        (2, "retry.attempts"),
+        (3, "retry.backoff"),
+        (4, "retry.multiplier"),
+        (5, "retry.min"),
+        (6, "retry.max"),
+        (7, "retry.jitter"),
+        (8, "retry.jitter_kind"),
+        (9, "retry.window"),
+        (10, "retry.max_asked_wait"),
+        (11, "retry.budget.tokens"),
+        (12, "retry.budget.per_success"),
+        (13, "retry.budget.refill"),
+        (14, "timeout.attempt"),
+        (15, "timeout.deadline"),
+        (16, "breaker.enabled"),
+        (17, "breaker.failures"),
+        (18, "breaker.of_last"),
+        (24, "breaker.open_for"),
+        (25, "breaker.open_growth"),
+        (26, "breaker.open_max"),
+        (27, "breaker.probes"),
+        (28, "breaker.lease"),
+        (29, "breaker.mode"),
+        (30, "bulkhead.slots"),
+    ];
+    assert_eq!(tags[..expected.len()], expected);
+    let names = |key: Key| match key.kind() {
+        Kind::Choice(names) => names,
+        kind => panic!("{key} is {kind:?}"),
+    };
+    assert_eq!(names(Key::Growth), ["constant", "linear", "exponential"]);
+    assert_eq!(names(Key::JitterKind), ["none", "additive", "full", "equal", "decorrelated"]);
+    assert_eq!(names(Key::Mode), ["normal", "forced_open", "forced_closed", "shadow"]);
+}
+
+#[test]
+fn other_formats_get_the_same_parts() {
+    let json = serde_json::json!([
+        1,
+        4,
+        [0, [[2, 5]]],
+        [["ai", [1, [[3, 1], [24, 90_000_000], [28, 86_400_000_000_u64]]]], ["€", [0, []]]]
+    ]);
+    assert_eq!(serde_json::to_value(golden()).unwrap(), json);
+    assert_eq!(serde_json::from_value::<Config<2>>(json.clone()).unwrap(), golden());
+    assert_eq!(serde_json::from_str::<Config<2>>(&json.to_string()).unwrap(), golden());
+}
+
+#[test]
+fn other_formats_say_what_is_wrong() {
+    let cases = [
+        ("[2,0,[0,[]],[]]", "a configuration of version 2, where 1 is read"),
+        ("[1,5,[0,[]],[]]", "no strategy has the number 5"),
+        ("[1,0,[0,[[2,51]]],[]]", "retry.attempts is a whole number, 1 to 50"),
+        ("[1,0,[0,[[2,3],[2,3]]],[]]", "retry.attempts is given twice"),
+        ("[1,0,[0,[]],[[\"\",[0,[]]]]]", "an operation's name is not empty"),
+        ("[1,0,[0,[]]]", "invalid length 3, expected one more"),
+        ("[1,0,[0,[]],[],7]", "trailing characters"),
+        ("{}", "expected a version, a strategy, settings for every strategy, and operations"),
+    ];
+    for (json, says) in cases {
+        let error = serde_json::from_str::<Config<2>>(json).unwrap_err().to_string();
+        assert!(error.contains(says), "{json}: {error}");
+    }
+}
+
+// --- There and back -------------------------------------------------------------------------------
+
+#[test]
+fn all_settings_at_both_ends_come_back() {
+    let full = |end: fn((u64, u64)) -> u64| {
+        let each = Key::ALL.into_iter().fold(Registration::by(Named::Critical), |all, key| {
+            all.try_given(key, end(key.range())).unwrap()
+        });
+        let long = "x".repeat(32);
+        let config = Config::<2>::new().with_default_strategy(Named::Balanced);
+        let config = config.with_every_strategy(each).try_operation("x", each).unwrap();
+        config.try_operation(&long, each).unwrap()
+    };
+    for config in [full(|(min, _)| min), full(|(_, max)| max)] {
+        assert_eq!(Config::from_postcard(&written(&config)), Ok(config.clone()));
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<Config<2>>(&json).unwrap(), config);
+    }
+    // One name is 31 bytes short of the longest.
+    let longest = written(&full(|(_, max)| max)).len();
+    assert_eq!(longest + 31, Config::<2>::POSTCARD_BYTES);
+}
+
+#[test]
+fn a_length_beyond_35_minutes_comes_back_as_it_is_stored() {
+    for micros in [(1 << 31) - 1, 1 << 31, (1 << 31) + 1, 3_600_000_001, 86_399_999_999] {
+        let every = Registration::new().given(Key::Window, micros);
+        let stored = every.get(Key::Window).unwrap();
+        assert!(micros <= stored && stored < micros + 64, "{micros} is stored as {stored}");
+        let config = Config::<0>::new().with_every_strategy(every);
+        let read = Config::<0>::from_postcard(&written(&config)).unwrap();
+        assert_eq!(read.every_strategy().get(Key::Window), Some(stored));
+        assert_eq!(read, config);
+    }
+}
+
+#[test]
+fn a_buffer_that_is_too_small_is_an_error() {
+    for size in 0..GOLDEN.len() {
+        assert_eq!(golden().to_postcard(&mut vec![0; size]), Err(BufferTooSmall), "{size}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_written_is_read_again(config in config()) {
+        prop_assert_eq!(Config::from_postcard(&written(&config)), Ok(config.clone()));
+        let json = serde_json::to_string(&config).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Config<4>>(&json).unwrap(), config);
+    }
+
+    #[test]
+    fn a_configuration_that_is_cut_is_none(config in config()) {
+        let bytes = written(&config);
+        for end in 0..bytes.len() {
+            prop_assert_eq!(Config::<4>::from_postcard(&bytes[..end]), Err(WireError::Truncated));
+        }
+    }
+
+    #[test]
+    fn one_byte_changed_reads_as_a_configuration_or_as_none(
+        config in config(),
+        change in 1..=255_u8,
+    ) {
+        let mut bytes = written(&config);
+        for at in 0..bytes.len() {
+            bytes[at] ^= change;
+            is_a_configuration_or_none(&bytes);
+            bytes[at] ^= change;
+        }
+    }
+
+    #[test]
+    fn any_bytes_read_as_a_configuration_or_as_none(mut bytes in vec(any::<u8>(), 0..64)) {
+        is_a_configuration_or_none(&bytes);
+        if let Some(version) = bytes.first_mut() {
+            *version = 1;
+        }
+        is_a_configuration_or_none(&bytes);
+    }
+}
+
+#[test]
+fn each_byte_of_the_golden_one_changed_reads_as_a_configuration_or_as_none() {
+    let mut read = 0;
+    for at in 0..GOLDEN.len() {
+        for byte in 0..=255 {
+            let mut bytes = GOLDEN.to_vec();
+            bytes[at] = byte;
+            read += usize::from(is_a_configuration_or_none(&bytes));
+        }
+    }
+    assert!(read > GOLDEN.len(), "only {read} read as a configuration");
+}
+
+/// Whether it is one, which is then a good one.
+fn is_a_configuration_or_none(bytes: &[u8]) -> bool {
+    let Ok(config) = Config::<4>::from_postcard(bytes) else { return false };
+    let all = config.operations().map(|(_, registration)| registration);
+    for (key, value) in all.chain([config.every_strategy()]).flat_map(Registration::iter) {
+        assert!(key.check(value).is_ok(), "{key} = {value}");
+    }
+    assert_eq!(Config::from_postcard(&written(&config)), Ok(config));
+    true
+}
+
+// --- What is wrong --------------------------------------------------------------------------------
+
+#[test]
+fn what_is_wrong_is_said() {
+    let max = 51;
+    #[rustfmt::skip]
+    let cases: &[(&[u8], WireError)] = &[
+        (&[], WireError::Truncated),
+        (&[0, 0, 0, 0, 0], WireError::Version(0)),
+        // Of whatever follows, nothing is looked at.
+        (&[2], WireError::Version(2)),
+        (&[1, 5, 0, 0, 0], WireError::Strategy(5)),
+        (&[1, 0, 9, 0, 0], WireError::Strategy(9)),
+        (&[1, 0, 0, 0, 1, 1, b'x', 255, 0], WireError::Strategy(255)),
+        // Kept for settings that do not exist yet, and never used.
+        (&[1, 0, 0, 1, 19, 1, 0], WireError::Tag(19)),
+        (&[1, 0, 0, 1, 0, 1, 0], WireError::Tag(0)),
+        (&[1, 0, 0, 1, 2, 0, 0], WireError::OutOfRange(Key::Attempts)),
+        (&[1, 0, 0, 1, 2, max, 0], WireError::OutOfRange(Key::Attempts)),
+        (&[1, 0, 0, 1, 16, 2, 0], WireError::OutOfRange(Key::BreakerEnabled)),
+        (&[1, 0, 0, 1, 29, 4, 0], WireError::OutOfRange(Key::Mode)),
+        (&[1, 0, 0, 2, 2, 3, 2, 3, 0], WireError::KeyTwice(Key::Attempts)),
+        (&[1, 0, 0, 0, 1, 0, 0, 0], WireError::Name(NameError::Empty)),
+        (&[1, 0, 0, 0, 1, 1, 0, 0, 0], WireError::Name(NameError::Nul)),
+        (&[1, 0, 0, 0, 1, 1, 0xff, 0, 0], WireError::NotText),
+        (&[1, 0, 0, 0, 2, 1, b'x', 0, 0, 1, b'y', 0, 0], WireError::TooMany(1)),
+        (&[1, 0, 0, 0, 0, 0], WireError::Trailing(1)),
+        (&[1, 0, 0, 0, 0, 1, 2, 3], WireError::Trailing(3)),
+        (&[1, 0, 0, 1, 2], WireError::Truncated),
+        // Eleven bytes are more than 64 bits, on any machine.
+        (&[1, 0, 0, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], WireError::Malformed),
+        (&[1, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], WireError::Malformed),
+    ];
+    for (bytes, error) in cases {
+        assert_eq!(Config::<1>::from_postcard(bytes), Err(*error), "{bytes:?}");
+    }
+    let twice = [1, 0, 0, 0, 2, 1, b'x', 0, 0, 1, b'x', 0, 0];
+    let x = Name::new("x").unwrap();
+    assert_eq!(Config::<2>::from_postcard(&twice), Err(WireError::Twice(x)));
+    let mut long = vec![1, 0, 0, 0, 1, 33];
+    long.extend([b'x'; 33]);
+    long.extend([0, 0]);
+    let error = WireError::Name(NameError::TooLong);
+    assert_eq!(Config::<1>::from_postcard(&long), Err(error));
+}
+
+#[test]
+fn a_length_without_end_ends_with_the_bytes() {
+    // 2^32 - 1 operations, settings, letters: fewer bytes are there.
+    let many = [255, 255, 255, 255, 15];
+    for start in [&[1, 0, 0][..], &[1, 0, 0, 0], &[1, 0, 0, 0, 1]] {
+        let bytes = [start, &many].concat();
+        assert_eq!(Config::<1>::from_postcard(&bytes), Err(WireError::Truncated), "{bytes:?}");
+    }
+}
+
+#[test]
+fn errors_say_what_is_wrong_in_words() {
+    let x = Name::new("x").unwrap();
+    let cases = [
+        (WireError::Version(7), "a configuration of version 7, where 1 is read"),
+        (WireError::Strategy(7), "no strategy has the number 7"),
+        (WireError::Tag(7), "no setting has the tag 7"),
+        (
+            WireError::OutOfRange(Key::OpenFor),
+            "breaker.open_for is a number of seconds, 0.05 to 86400",
+        ),
+        (WireError::KeyTwice(Key::OpenFor), "breaker.open_for is given twice"),
+        (WireError::Name(NameError::Nul), "an operation's name contains no NUL"),
+        (WireError::NotText, "an operation's name is UTF-8"),
+        (WireError::Twice(x), "operation x is there twice"),
+        (WireError::TooMany(3), "a configuration has 3 operations at most"),
+        (WireError::Truncated, "a configuration that ends too soon"),
+        (WireError::Trailing(3), "3 bytes after the end of a configuration"),
+        (WireError::Malformed, "a number in a configuration is too long"),
+    ];
+    for (error, says) in cases {
+        assert_eq!(error.to_string(), says);
+    }
+}
+
+// --- Any configuration ----------------------------------------------------------------------------
+
+fn config() -> impl Strategy<Value = Config<4>> {
+    let operations = btree_map("[a-z€._-]{1,8}", registration(), 0..4);
+    (strategy(), registration(), operations).prop_map(|(strategy, every, operations)| {
+        let config = Config::new().with_every_strategy(every);
+        let config = strategy.into_iter().fold(config, Config::with_default_strategy);
+        operations.into_iter().fold(config, |config, (name, registration)| {
+            config.try_operation(&name, registration).unwrap()
+        })
+    })
+}
+
+fn registration() -> impl Strategy<Value = Registration> {
+    let value = (0..Key::ALL.len(), any::<u64>(), 0_u32..64);
+    (strategy(), vec(value, 0..6)).prop_map(|(strategy, values)| {
+        let registration = strategy.map_or_else(Registration::new, Registration::by);
+        values.into_iter().fold(registration, |registration, (key, value, shift)| {
+            let key = Key::ALL[key];
+            let (min, max) = key.range();
+            // Of all sizes: most numbers of 64 bits are too large for any setting.
+            registration.given(key, min + (value >> shift) % (max - min + 1))
+        })
+    })
+}
+
+fn strategy() -> impl Strategy<Value = Option<Named>> {
+    proptest::option::of(proptest::sample::select(Named::ALL.as_slice()))
+}
+
+fn written<const M: usize>(config: &Config<M>) -> Vec<u8> {
+    let mut buffer = vec![0; Config::<M>::POSTCARD_BYTES];
+    config.to_postcard(&mut buffer).unwrap().to_vec()
+}
