@@ -690,3 +690,30 @@ fn succeed() -> core::future::Ready<Result<u8, &'static str>> {
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
+
+#[test]
+fn a_check_tells_every_objection_and_changes_nothing() {
+    let orchestrator = Orchestrator::<3>::new()
+        .operation("a", Registration::new().given(Key::Max, 50_000_000))
+        .operation("b", Registration::new());
+    let long = Registration::new().given(Key::Min, 40_000_000);
+    let config = ["a", "b", "c", "d"]
+        .into_iter()
+        .fold(Config::<4>::new(), |config, name| config.try_operation(name, long).unwrap());
+    let told = |config: &Config<4>| {
+        let mut told = Vec::new();
+        orchestrator.check(config, |objection| told.push(objection));
+        told
+    };
+    let at_odds = |name| ConfigError::Operation(Name::new(name).unwrap(), Conflict::MinNotBelowMax);
+    let expected = [at_odds("b"), at_odds("c"), at_odds("d"), ConfigError::Full { capacity: 3 }];
+    assert_eq!(told(&config), expected);
+    assert_eq!(orchestrator.configure(&config), Err(at_odds("b")));
+    assert_eq!(orchestrator.len(), 2);
+
+    let every = Registration::new().given(Key::Max, 2_500_000);
+    let strategies = [Strategy::Conservative, Strategy::Critical]
+        .map(|strategy| ConfigError::Strategy(strategy, Conflict::MinNotBelowMax));
+    assert_eq!(told(&Config::new().with_every_strategy(every)), strategies);
+    assert_eq!(told(&Config::new()), []);
+}

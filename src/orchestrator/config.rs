@@ -95,8 +95,13 @@ impl<const M: usize> Config<M> {
         &self.every
     }
 
+    /// The same with the default strategy as its own.
+    pub(super) fn every_by_default(&self) -> Registration {
+        self.every.strategy(self.default_strategy.unwrap_or_default())
+    }
+
     /// What holds for single operations.
-    pub fn operations(&self) -> impl Iterator<Item = (&Name, &Registration)> {
+    pub fn operations(&self) -> impl Iterator<Item = (&Name, &Registration)> + Clone {
         self.operations.iter().map(|(name, registration)| (name, registration))
     }
 
@@ -112,12 +117,16 @@ impl<const M: usize> Config<M> {
     ///
     /// It is at odds with a strategy.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.conflicts().next().map_or(Ok(()), Err)
+    }
+
+    /// The strategies that it is at odds with.
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = ConfigError> + '_ {
         let none = Registration::new();
-        for strategy in Strategy::ALL {
-            Effective::resolve(strategy, &self.every, &none, &none)
-                .map_err(|conflict| ConfigError::Strategy(strategy, conflict))?;
-        }
-        Ok(())
+        Strategy::ALL.into_iter().filter_map(move |strategy| {
+            let conflict = Effective::resolve(strategy, &self.every, &none, &none).err()?;
+            Some(ConfigError::Strategy(strategy, conflict))
+        })
     }
 }
 

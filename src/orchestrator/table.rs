@@ -1,6 +1,7 @@
 //! The table of named operations.
 
 use core::fmt;
+use core::iter::once;
 
 use super::config::{Config, ConfigError};
 use super::entry::{Every, Row, Watch};
@@ -170,25 +171,11 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     /// table is being written: then nothing has changed.
     pub fn configure<const M: usize>(&self, config: &Config<M>) -> Result<(), ConfigError> {
         let writer = self.writing.try_begin().map_err(|Busy| ConfigError::Busy)?;
-        config.check()?;
-        let default = config.default_strategy().unwrap_or(Strategy::Balanced);
-        let every = config.every_strategy().strategy(default);
+        let every = config.every_by_default();
         let none = Registration::new();
         // First everything is checked, then everything is done.
-        for row in self.rows() {
-            let name = row.entry.name();
-            let configured = config.operation(&name).unwrap_or(&none);
-            resolve(&every, &row.entry.registered(), configured)
-                .map_err(|conflict| ConfigError::Operation(name, conflict))?;
-        }
-        let mut free = N - self.rows().count();
-        for (name, configured) in config.operations() {
-            if matches!(self.place(&name.to_words()), Place::Taken(_)) {
-                continue;
-            }
-            resolve(&every, &none, configured)
-                .map_err(|conflict| ConfigError::Operation(*name, conflict))?;
-            free = free.checked_sub(1).ok_or(ConfigError::Full { capacity: N })?;
+        if let Some(objection) = self.objections(&writer, config).next() {
+            return Err(objection);
         }
         self.every.replace(&writer, &every);
         for row in self.rows() {
@@ -206,6 +193,40 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
             }
         }
         Ok(())
+    }
+
+    /// Tells every reason for which [`configure`](Self::configure) would not go by `config` now, one
+    /// an operation. Nothing changes.
+    pub fn check<const M: usize>(&self, config: &Config<M>, tell: impl FnMut(ConfigError)) {
+        match self.writing.try_begin() {
+            Ok(writer) => self.objections(&writer, config).for_each(tell),
+            Err(Busy) => once(ConfigError::Busy).for_each(tell),
+        }
+    }
+
+    /// What is wrong with `config`, for whoever has the right to write the table.
+    fn objections<'a, const M: usize>(
+        &'a self,
+        _: &'a Writer<'_>,
+        config: &'a Config<M>,
+    ) -> impl Iterator<Item = ConfigError> + 'a {
+        let every = config.every_by_default();
+        let none = Registration::new();
+        let registered = self.rows().filter_map(move |row| {
+            let name = row.entry.name();
+            let configured = config.operation(&name).unwrap_or(&none);
+            let conflict = resolve(&every, &row.entry.registered(), configured).err()?;
+            Some(ConfigError::Operation(name, conflict))
+        });
+        let unknown = |name: &Name| !matches!(self.place(&name.to_words()), Place::Taken(_));
+        let new = config.operations().filter(move |(name, _)| unknown(name));
+        let full = new.clone().count() > N - self.len();
+        let new = new.filter_map(move |(name, configured)| {
+            let conflict = resolve(&every, &none, configured).err()?;
+            Some(ConfigError::Operation(*name, conflict))
+        });
+        let full = full.then_some(ConfigError::Full { capacity: N });
+        config.conflicts().chain(registered).chain(new).chain(full)
     }
 
     /// The settings of the operation `name`, each with its origin.
