@@ -1,4 +1,31 @@
-//! The clocks of `std` and tokio for [`steadfast`].
+//! [`steadfast`] on `std`: clocks, and operations that are configured from outside.
+//!
+//! [`Resilience`] is what an application makes once. It holds its named operations and is configured
+//! by the environment, by a preset, or by [JSON](config), also while it runs:
+//!
+//! ```
+//! use steadfast_std::{Resilience, TokioClock};
+//!
+//! # async fn ask(prompt: &str) -> Result<String, std::io::Error> { Ok(prompt.to_uppercase()) }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // RESILIENCE_PRESET, RESILIENCE_CUSTOM_CONFIG: usable whatever is wrong with them.
+//! let (resilience, problems) = Resilience::from_env();
+//! for problem in &problems {
+//!     eprintln!("{problem}");
+//! }
+//! resilience.configure_json(r#"{ "operations": { "summarize": "critical" } }"#)?;
+//!
+//! let summarize = resilience.operation("summarize")?.retry_all(); // Copy, and 'static: keep it.
+//! assert_eq!(summarize.execute(TokioClock::new(), || ask("hello")).await?, "HELLO");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With the feature `reload`, `Resilience::watch_file` follows a file. [`install`] makes one
+//! `Resilience` the process's own, for code that nobody hands it to.
+//!
+//! The clocks serve policies without names just as well:
 //!
 //! ```
 //! use std::time::Duration;
@@ -21,8 +48,17 @@
 //! # }
 //! ```
 
+pub mod config;
+mod process;
+#[cfg(feature = "reload")]
+mod reload;
+mod resilience;
 mod thread;
 mod tokio;
 
+pub use crate::process::{AlreadyInstalled, OperationError, install, operation};
+#[cfg(feature = "reload")]
+pub use crate::reload::{ReloadError, Watching};
+pub use crate::resilience::{OperationWarning, Resilience};
 pub use crate::thread::ThreadClock;
 pub use crate::tokio::TokioClock;

@@ -1,0 +1,86 @@
+//! Configuration from outside: JSON, presets and environment variables.
+//!
+//! A document is a JSON object of at most 16 KiB and 8 levels. All that is wrong with it is found at
+//! once ([`Problems`]), and if anything is, nothing of it is gone by. `{}` says nothing.
+//!
+//! ```
+//! use steadfast_std::Resilience;
+//!
+//! let problems = Resilience::new()
+//!     .configure_json(r#"{ "operations": { "summarize": { "retry": { "attempts": 0, "wait": 1 } } } }"#)
+//!     .unwrap_err();
+//! assert_eq!(problems.len(), 2);
+//! assert_eq!(
+//!     problems.iter().next().unwrap().to_string(),
+//!     "operations.summarize.retry.attempts: 0 is out of range: a whole number, 1 to 50"
+//! );
+//! ```
+//!
+//! # Structured
+//!
+//! `default_strategy` (`aggressive`, `balanced`, `conservative` or `critical`) and `operations`: each
+//! name with a strategy's name, or with an object of a `strategy` and the settings in which the
+//! operation differs from it. They are those of [`Key`](steadfast::orchestrator::Key), nested as
+//! their paths say:
+//!
+//! ```json
+//! {
+//!     "default_strategy": "balanced",
+//!     "operations": {
+//!         "classify": "aggressive",
+//!         "summarize": {
+//!             "strategy": "critical",
+//!             "retry": { "attempts": 5, "max": 30, "budget": { "tokens": 20 } },
+//!             "timeout": { "attempt": 45.5 },
+//!             "breaker": { "failures": 8, "open_for": 90 },
+//!             "bulkhead": { "slots": 16 }
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! `breaker.failure_rate`, `slow_rate`, `slow_after`, `within` and `min_calls`, and
+//! `limits.requests_per_minute` and `tokens_per_minute`, are not supported by this version.
+//!
+//! # Flat
+//!
+//! Few settings, which every strategy has from then on, and keeps its own character elsewhere:
+//!
+//! | key | sets | bounds |
+//! |---|---|---|
+//! | `retry_attempts` | `retry.attempts` | 1 to 10 |
+//! | `circuit_breaker_threshold` | `breaker.failures` | 1 to 20 |
+//! | `recovery_timeout` | `breaker.open_for` | 10 to 300 s |
+//! | `exponential_multiplier` | `retry.multiplier` | 0.1 to 5 s |
+//! | `exponential_min` | `retry.min` | 0.5 to 10 s |
+//! | `exponential_max` | `retry.max` | 5 to 120 s |
+//! | `jitter_enabled` | `retry.jitter_kind`: `additive` or `none` | `true` or `false` |
+//! | `jitter_max` | `retry.jitter` | 0.1 to 10 s |
+//! | `max_delay_seconds` | `retry.window` | 5 to 600 s |
+//! | `default_strategy` | as above | |
+//! | `operation_overrides` | the strategy of each operation | |
+//!
+//! A document may have both forms: what the structured one says of an operation wins over what the
+//! flat one says for every strategy. An operation has one strategy, wherever it is named.
+//!
+//! # Numbers
+//!
+//! A whole number is written with digits alone: `3.0` and `3e0` are none. Other numbers may have
+//! decimals and an exponent, and are taken from their text: `0.1` s is 100 000 µs, to the microsecond.
+//! What is smaller than a setting counts (microseconds; thousandths of `per_success`; tenths of
+//! `open_growth`) rounds up. Bounds are inclusive. Strings are not numbers.
+
+mod document;
+mod environment;
+mod flat;
+mod number;
+mod preset;
+mod problem;
+mod tree;
+mod value;
+
+pub use document::config_from_json;
+pub(crate) use document::{Document, Reading};
+pub(crate) use environment::{CUSTOM_CONFIG, Environment};
+pub use preset::{Preset, UnknownPreset};
+pub use problem::{Problem, Problems};
