@@ -523,6 +523,8 @@ fn an_execution_is_a_named_future_that_can_be_sent_and_spawned() {
     let execution = spawnable(POLICY.execute(&CLOCK, operation));
     let answer = std::thread::spawn(|| CLOCK.block_on(execution)).join().unwrap();
     assert_eq!(answer, Ok(7));
+    let awaited = spawnable(async { POLICY.execute(&CLOCK, || ready(Ok::<_, Fault>(8))).await });
+    assert_eq!(CLOCK.block_on(awaited), Ok(8));
 }
 
 #[test]

@@ -15,8 +15,8 @@ use steadfast::orchestrator::{
 use steadfast::policy::{Leave, Next, Stage};
 use steadfast::state::{Mode, Outcome, Settled, State};
 use steadfast::{
-    Backoff, Class, Clock as _, Event, Instant, ManualClock, Orchestrator, Reason, Strategy,
-    Verdict,
+    Backoff, Class, Clock as _, Event, Instant, ManualClock, OrElseError, Orchestrator, Reason,
+    Strategy, Verdict,
 };
 
 // --- Precedence -----------------------------------------------------------------------------------
@@ -208,8 +208,8 @@ fn every_way_to_execute_goes_through_a_handle() {
     let (clock, table) = (ManualClock::new(), Orchestrator::<1>::new());
     let handle = table.register("op", plain(2)).unwrap().retry_all();
     let stand = |error: steadfast::Error<&'static str>| match error.attempts {
-        2 => Ok::<_, steadfast::OrElseError<_, ()>>(8),
-        _ => Err(steadfast::OrElseError::GaveUp(error)),
+        2 => Ok::<_, OrElseError<_, ()>>(8),
+        _ => Err(OrElseError::GaveUp(error)),
     };
     assert_eq!(clock.block_on(handle.execute(&clock, succeed)), Ok(7));
     assert_eq!(
@@ -249,6 +249,27 @@ fn an_execution_outlives_its_handle_and_can_be_sent() {
         sendable(handle.execute(&CLOCK, || ready(Err::<u8, u8>(1))))
     };
     assert_eq!(CLOCK.block_on(execution).unwrap_err().stopped, Reason::Class);
+}
+
+#[test]
+fn an_async_block_that_awaits_an_execution_can_be_sent() {
+    static TABLE: Orchestrator<1> = Orchestrator::new().operation("op", Registration::new());
+    static CLOCK: ManualClock = ManualClock::new();
+    fn sendable<F: Future + Send + 'static>(future: F) -> F {
+        future
+    }
+    let executions = sendable(async {
+        let handle = TABLE.get("op").unwrap().retry_all();
+        let failing = || ready(Err::<u8, u8>(1));
+        let now = |_| Ok::<_, OrElseError<u8, ()>>(2);
+        let later = |_| ready(Ok::<_, OrElseError<u8, ()>>(3));
+        (
+            handle.execute(&CLOCK, succeed).await.unwrap(),
+            handle.execute_or_else(&CLOCK, failing, now).await,
+            handle.execute_or_else_async(&CLOCK, failing, later).await,
+        )
+    });
+    assert_eq!(CLOCK.block_on(executions), (7, Ok(2), Ok(3)));
 }
 
 #[test]
@@ -506,6 +527,26 @@ fn a_configured_operation_that_nobody_registered_is_registered() {
         7,
         "configured wins over registered"
     );
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
+fn an_operation_is_registered_by_whoever_says_first_what_it_goes_by() {
+    let table = Orchestrator::<2>::new();
+    let [aggressive, critical] = [Strategy::Aggressive, Strategy::Critical].map(Registration::by);
+    let five = Registration::new().given(Key::Attempts, 5);
+    table.configure(&Config::<1>::new().try_operation("op", five).unwrap()).unwrap();
+    let registered = |registration| {
+        let handle = table.get_or_register("op", registration).unwrap();
+        (handle.named_strategy(), handle.settings().attempts)
+    };
+    assert_eq!(registered(Registration::new()), (Strategy::Balanced, 5), "nothing is said yet");
+    assert_eq!(registered(aggressive), (Strategy::Aggressive, 5), "a configuration lies over it");
+    assert_eq!(registered(critical), (Strategy::Aggressive, 5));
+    let handle = table.get("op").unwrap().strategy(Strategy::Conservative);
+    assert_eq!(handle.named_strategy(), Strategy::Conservative, "the caller's");
+    table.configure(&Config::<1>::new()).unwrap();
+    assert_eq!(registered(critical), (Strategy::Aggressive, 5), "its own 5 attempts");
     assert_eq!(table.len(), 1);
 }
 

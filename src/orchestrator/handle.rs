@@ -175,6 +175,13 @@ impl<C> Handle<'_, C> {
         self.entry.name()
     }
 
+    /// The strategy that an execution which began now would go by, single settings aside: the
+    /// caller's, or else the operation's.
+    #[must_use]
+    pub fn named_strategy(&self) -> Strategy {
+        self.strategy.unwrap_or_else(|| self.entry.effective().strategy())
+    }
+
     /// What an execution that began now would go by.
     #[must_use]
     pub fn settings(&self) -> Settings {
@@ -218,7 +225,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         &self,
         clock: K,
         operation: F,
-    ) -> Execute<'o, K, C, Plain<F>, Self>
+    ) -> Execute<'o, K, C, Plain<F>, Self, Policy<'o, C>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -237,7 +244,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         &self,
         clock: K,
         operation: F,
-    ) -> Execute<'o, K, C, Told<F>, Self>
+    ) -> Execute<'o, K, C, Told<F>, Self, Policy<'o, C>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -256,7 +263,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         &self,
         clock: K,
         attempt: Fut,
-    ) -> Execute<'o, K, C, Once<Fut>, Self>
+    ) -> Execute<'o, K, C, Once<Fut>, Self, Policy<'o, C>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -275,7 +282,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         clock: K,
         operation: F,
         fallback: B,
-    ) -> ExecuteOrElse<'o, K, C, Plain<F>, Now<B>, Self>
+    ) -> ExecuteOrElse<'o, K, C, Plain<F>, Now<B>, Self, Policy<'o, C>>
     where
         K: Sleep,
         C: Classifier<E>,
@@ -296,7 +303,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         clock: K,
         operation: F,
         fallback: B,
-    ) -> ExecuteOrElse<'o, K, C, Plain<F>, Later<B>, Self>
+    ) -> ExecuteOrElse<'o, K, C, Plain<F>, Later<B>, Self, Policy<'o, C>>
     where
         K: Sleep,
         C: Classifier<E>,

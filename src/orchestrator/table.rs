@@ -134,10 +134,37 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         name: &str,
         registration: Registration,
     ) -> Result<Handle<'_>, RegisterError> {
+        self.register_unless(name, registration, |_| false)
+    }
+
+    /// A handle of the operation `name`, which is registered with `registration` unless somebody has
+    /// said before what it goes by. A live configuration that names it has not: it lies over
+    /// `registration`.
+    ///
+    /// This is writing, even where it changes nothing: keep the handle.
+    ///
+    /// # Errors
+    ///
+    /// As of [`register`](Self::register).
+    pub fn get_or_register(
+        &self,
+        name: &str,
+        registration: Registration,
+    ) -> Result<Handle<'_>, RegisterError> {
+        self.register_unless(name, registration, |there| *there != Registration::new())
+    }
+
+    fn register_unless(
+        &self,
+        name: &str,
+        registration: Registration,
+        stands: impl FnOnce(&Registration) -> bool,
+    ) -> Result<Handle<'_>, RegisterError> {
         let name = Name::new(name).map_err(RegisterError::Name)?;
         let writer = self.writing.try_begin().map_err(|Busy| RegisterError::Busy)?;
         let place = self.place(&name.to_words());
         let configured = match place {
+            Place::Taken(row) if stands(&row.entry.registered()) => return Ok(self.handle(row)),
             Place::Taken(row) => row.entry.configured(),
             Place::Free(..) => Registration::new(),
             Place::None => return Err(RegisterError::Full { capacity: N }),

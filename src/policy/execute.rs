@@ -1,5 +1,6 @@
 //! The async driver of a [`Run`].
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::future::{Future, poll_fn};
 use core::mem;
@@ -147,9 +148,11 @@ pin_project! {
     ///
     /// It begins when first polled. Dropped, it gives everything back.
     ///
-    /// `S` is where its policy comes from when it begins.
+    /// `S` is where its policy `P` comes from when it begins.
+    // `P` by itself, and not `S::Policy`: the compiler forgets how lifetimes go together when it asks
+    // whether an `async` block that awaits this can be sent.
     #[must_use = "futures do nothing unless polled"]
-    pub struct Execute<'p, K: Sleep, C, O: Operation, S: Source<'p, C> = &'p Policy<'p, C>> {
+    pub struct Execute<'p, K: Sleep, C, O: Operation, S = &'p Policy<'p, C>, P = S> {
         clock: K,
         operation: O,
         only_once: bool,
@@ -157,7 +160,7 @@ pin_project! {
         // Declared before `run`, so that an attempt under way is dropped before its call is.
         #[pin]
         doing: Doing<'p, O::Attempt, K::Sleeping>,
-        run: Course<S, Run<'p, O::Error, C, S::Policy>>,
+        run: Course<S, Run<'p, O::Error, C, P>>,
     }
 }
 
@@ -182,8 +185,9 @@ pin_project! {
     }
 }
 
-impl<'p, K: Sleep, C, F, S: Source<'p, C>> Execute<'p, K, C, Plain<F>, S>
+impl<'p, K: Sleep, C, F, S, P> Execute<'p, K, C, Plain<F>, S, P>
 where
+    P: Borrow<Policy<'p, C>>,
     Plain<F>: Operation,
 {
     pub(crate) const fn plain(source: S, clock: K, operation: F) -> Self {
@@ -191,8 +195,9 @@ where
     }
 }
 
-impl<'p, K: Sleep, C, F, S: Source<'p, C>> Execute<'p, K, C, Told<F>, S>
+impl<'p, K: Sleep, C, F, S, P> Execute<'p, K, C, Told<F>, S, P>
 where
+    P: Borrow<Policy<'p, C>>,
     Told<F>: Operation,
 {
     pub(crate) const fn told(source: S, clock: K, operation: F) -> Self {
@@ -200,8 +205,9 @@ where
     }
 }
 
-impl<'p, K: Sleep, C, Fut, S: Source<'p, C>> Execute<'p, K, C, Once<Fut>, S>
+impl<'p, K: Sleep, C, Fut, S, P> Execute<'p, K, C, Once<Fut>, S, P>
 where
+    P: Borrow<Policy<'p, C>>,
     Once<Fut>: Operation,
 {
     pub(crate) const fn once(source: S, clock: K, attempt: Fut) -> Self {
@@ -209,7 +215,7 @@ where
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
+impl<'p, K: Sleep, C, O: Operation, S, P: Borrow<Policy<'p, C>>> Execute<'p, K, C, O, S, P> {
     const fn new(source: S, clock: K, operation: O, only_once: bool) -> Self {
         let keep_open = false;
         let run = Course::Before(source);
@@ -225,7 +231,7 @@ impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
     }
 
     /// The run, when it is over.
-    pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C, S::Policy>> {
+    pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C, P>> {
         match self.project().run {
             Course::Begun(run) => Some(run),
             Course::Before(_) | Course::Between => None,
@@ -233,12 +239,13 @@ impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
     }
 }
 
-impl<'p, K, C, O, S> Future for Execute<'p, K, C, O, S>
+impl<'p, K, C, O, S, P> Future for Execute<'p, K, C, O, S, P>
 where
     K: Sleep,
     O: Operation,
     C: Classifier<O::Error>,
-    S: Source<'p, C>,
+    S: Source<'p, C, Policy = P>,
+    P: Borrow<Policy<'p, C>>,
 {
     type Output = Result<O::Answer, Error<O::Error>>;
 
@@ -337,7 +344,7 @@ where
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> fmt::Debug for Execute<'p, K, C, O, S> {
+impl<K: Sleep, C, O: Operation, S, P> fmt::Debug for Execute<'_, K, C, O, S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Execute")
             .field("begun", &matches!(self.run, Course::Begun(_)))

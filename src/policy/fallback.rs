@@ -1,5 +1,6 @@
 //! What answers when the operation does not.
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -66,11 +67,14 @@ impl<C> Policy<'_, C> {
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
+impl<'p, K: Sleep, C, O: Operation, S, P> Execute<'p, K, C, O, S, P>
+where
+    P: Borrow<Policy<'p, C>>,
+{
     /// When this gives up, `fallback` decides: see
     /// [`execute_or_else`](Policy::execute_or_else). For executions of every kind, before they are
     /// first polled.
-    pub const fn or_else<B, X>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Now<B>, S>
+    pub const fn or_else<B, X>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Now<B>, S, P>
     where
         B: FnOnce(Error<O::Error>) -> Result<O::Answer, OrElseError<O::Error, X>>,
     {
@@ -78,7 +82,10 @@ impl<'p, K: Sleep, C, O: Operation, S: Source<'p, C>> Execute<'p, K, C, O, S> {
     }
 
     /// [`or_else`](Self::or_else) with a fallback that takes its time.
-    pub const fn or_else_async<B, Alt>(self, fallback: B) -> ExecuteOrElse<'p, K, C, O, Later<B>, S>
+    pub const fn or_else_async<B, Alt>(
+        self,
+        fallback: B,
+    ) -> ExecuteOrElse<'p, K, C, O, Later<B>, S, P>
     where
         B: FnOnce(Error<O::Error>) -> Alt,
         Alt: Future,
@@ -116,29 +123,32 @@ pin_project! {
         C,
         O: Operation,
         B: Fallback<O::Error>,
-        S: Source<'p, C> = &'p Policy<'p, C>,
+        S = &'p Policy<'p, C>,
+        P = S,
     > {
         fallback: Option<B>,
         // Declared before `execute`, which counts the call.
         #[pin]
         answering: Option<B::Answer>,
         #[pin]
-        execute: Execute<'p, K, C, O, S>,
+        execute: Execute<'p, K, C, O, S, P>,
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>, S: Source<'p, C>>
-    ExecuteOrElse<'p, K, C, O, B, S>
+impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>, S, P> ExecuteOrElse<'p, K, C, O, B, S, P>
+where
+    P: Borrow<Policy<'p, C>>,
 {
-    const fn new(mut execute: Execute<'p, K, C, O, S>, fallback: B) -> Self {
+    const fn new(mut execute: Execute<'p, K, C, O, S, P>, fallback: B) -> Self {
         execute.keep_open();
         Self { fallback: Some(fallback), answering: None, execute }
     }
 }
 
-impl<'p, T, E, X, K, C, O, B, S> Future for ExecuteOrElse<'p, K, C, O, B, S>
+impl<'p, T, E, X, K, C, O, B, S, P> Future for ExecuteOrElse<'p, K, C, O, B, S, P>
 where
-    S: Source<'p, C>,
+    S: Source<'p, C, Policy = P>,
+    P: Borrow<Policy<'p, C>>,
     K: Sleep,
     O: Operation<Answer = T, Error = E>,
     C: Classifier<E>,
@@ -193,8 +203,8 @@ impl<E, Alt: Future, B: FnOnce(Error<E>) -> Alt> Fallback<E> for Later<B> {
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>, S: Source<'p, C>> fmt::Debug
-    for ExecuteOrElse<'p, K, C, O, B, S>
+impl<K: Sleep, C, O: Operation, B: Fallback<O::Error>, S, P> fmt::Debug
+    for ExecuteOrElse<'_, K, C, O, B, S, P>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ExecuteOrElse").field("execute", &self.execute).finish_non_exhaustive()
