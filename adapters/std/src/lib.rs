@@ -49,16 +49,29 @@
 //! ```
 
 pub mod config;
+mod keyed;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+pub mod observe;
 mod process;
 #[cfg(feature = "reload")]
 mod reload;
 mod resilience;
+#[cfg(feature = "macros")]
+mod resilient;
 mod thread;
 mod tokio;
 
+pub use crate::keyed::{Full, Keyed};
 pub use crate::process::{AlreadyInstalled, OperationError, install, operation};
 #[cfg(feature = "reload")]
 pub use crate::reload::{ReloadError, Watching};
 pub use crate::resilience::{OperationWarning, Resilience};
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub use crate::resilient::macros as __macros;
+#[cfg(feature = "macros")]
+pub use crate::resilient::{Stopped, Why};
 pub use crate::thread::ThreadClock;
 pub use crate::tokio::TokioClock;
+#[cfg(feature = "macros")]
+pub use steadfast_macros::resilient;

@@ -1,0 +1,121 @@
+//! `#[resilient]`, the attribute that makes a function a named operation. It is part of
+//! `steadfast-std`, by its feature `macros`, and documented there.
+
+mod declared;
+mod function;
+
+use proc_macro::TokenStream;
+use syn::{ItemFn, parse_macro_input};
+
+use declared::Declared;
+
+/// Makes a function a named operation: its body is attempted, retried and given up by the settings
+/// of the operation, and its signature stays as it is.
+///
+/// ```
+/// use steadfast::{Class, Classify, Orchestrator, Verdict};
+/// use steadfast_std::{Stopped, resilient};
+///
+/// static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new();
+///
+/// #[resilient("ai_summarize", strategy = "critical", fallback = first_line, orchestrator = &ORCHESTRATOR)]
+/// async fn summarize(text: &str) -> Result<String, AppError> {
+///     // .. ask the model ..
+/// #   Err(AppError::Unavailable)
+/// }
+///
+/// async fn first_line(text: &str, _error: AppError) -> Result<String, AppError> {
+///     text.lines().next().map(str::to_owned).ok_or(AppError::Unavailable)
+/// }
+/// #
+/// # #[derive(Debug)]
+/// enum AppError { Unavailable }
+///
+/// impl Classify for AppError {
+///     fn verdict(&self) -> Verdict { Verdict::of(Class::Permanent) }
+/// }
+///
+/// impl From<Stopped> for AppError {
+///     fn from(_: Stopped) -> Self { Self::Unavailable }
+/// }
+/// # steadfast::ManualClock::new().block_on(async {
+/// # assert_eq!(summarize("one\ntwo").await.unwrap(), "one");
+/// # });
+/// ```
+///
+/// The function is `async` or not, a free one or a method by `&self`, generic or not. It returns
+/// `Result<T, E>` under whatever name:
+///
+/// - `E: From<Stopped>`. The operation's own last error is returned as it is; where there is none,
+///   because every attempt was refused or ran out of time, `Stopped` says why.
+/// - `E: Classify`, unless `classify` or `retry_all` is given.
+/// - Arguments are cloned for each attempt, and once for the fallback; references just work.
+///
+/// # What is given
+///
+/// | | |
+/// |---|---|
+/// | `"name"` | the operation, 1 to 32 bytes |
+/// | `strategy = "critical"` | or `aggressive`, `balanced`, `conservative`; without it, the default strategy |
+/// | `fallback = path` | gets the same arguments and the error, and returns the same type; `async` if the function is |
+/// | `classify = path` | a function `fn(&E) -> Verdict` |
+/// | `retry_all` | takes every error for a transient one |
+/// | `orchestrator = expression` | a `&'static Orchestrator<..>`, evaluated once |
+/// | `clock = expression` | evaluated in each call; without it, `TokioClock` if the function is `async`, else `ThreadClock` |
+///
+/// # Registration
+///
+/// The operation is registered with the strategy when the function is first called, unless somebody
+/// has registered it before. A live configuration that names it wins over both.
+///
+/// An operation that cannot be registered is an error at each call, and the fallback is not asked:
+/// this is a mistake of the program, and not of the service.
+///
+/// # Cancel-safety
+///
+/// That of an execution: dropped at any point, the call gives everything back.
+///
+/// # Blocking
+///
+/// A function that is not `async` blocks between attempts, and nobody cuts an attempt short.
+///
+/// # What does not compile
+///
+/// An argument that cannot be cloned:
+///
+/// ```compile_fail,E0277
+/// # use steadfast::Orchestrator;
+/// # static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new();
+/// struct Prompt(String);
+///
+/// #[steadfast_std::resilient("ask", retry_all, orchestrator = &ORCHESTRATOR)]
+/// fn ask(prompt: Prompt) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(prompt.0)
+/// }
+/// ```
+///
+/// Errors that nobody classifies:
+///
+/// ```compile_fail,E0277
+/// # use steadfast::Orchestrator;
+/// # static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new();
+/// #[steadfast_std::resilient("ask", orchestrator = &ORCHESTRATOR)]
+/// fn ask(prompt: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(prompt.to_owned())
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn resilient(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let expanded = syn::parse::<Declared>(attribute)
+        .and_then(|declared| function::expand(&declared, &function));
+    match expanded {
+        Ok(expanded) => expanded.into(),
+        Err(error) => {
+            // With the function as it stands: who calls it is not told that it is missing too.
+            let mut tokens = error.into_compile_error();
+            tokens.extend(quote::quote!(#function));
+            tokens.into()
+        }
+    }
+}
