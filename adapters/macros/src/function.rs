@@ -23,7 +23,7 @@ pub(crate) fn expand(declared: &Declared, function: &ItemFn) -> Result<TokenStre
     let std = quote!(::steadfast_std::__macros);
     let [handle, operation, error] = ["handle", "operation", "error"].map(local);
     let name = &declared.name;
-    let making = make_handle(declared, &std)?;
+    let making = make_handle(declared, &std);
     let classified = match &declared.classifier {
         None => quote!(),
         Some(Classifier::RetryAll) => quote!(.retry_all()),
@@ -117,25 +117,25 @@ pub(crate) fn expand(declared: &Declared, function: &ItemFn) -> Result<TokenStre
 }
 
 /// The block that finds the operation, away from what the function's own names may mean.
-fn make_handle(declared: &Declared, std: &TokenStream) -> Result<TokenStream> {
+fn make_handle(declared: &Declared, std: &TokenStream) -> TokenStream {
     let name = &declared.name;
-    let Some(orchestrator) = &declared.orchestrator else {
-        let message = "`orchestrator = ..` is missing: a `&'static Orchestrator`";
-        return Err(Error::new(name.span(), message));
+    let handle = match &declared.orchestrator {
+        None => quote!(installed()),
+        Some(orchestrator) => quote!(of(|| #orchestrator)),
     };
     let strategy = match &declared.strategy {
         None => quote!(::core::option::Option::None),
         Some(strategy) => quote!(::core::option::Option::Some(#std::Strategy::#strategy)),
     };
-    Ok(quote! {
+    quote! {
         static __STEADFAST_DECLARED: #std::Declared = #std::Declared::new(#name, #strategy);
         // A function, since what it evaluates once cannot depend on one call's arguments.
         fn __steadfast_handle()
         -> ::core::result::Result<#std::Handle<'static>, #std::Stopped> {
-            __STEADFAST_DECLARED.handle(|| #orchestrator)
+            __STEADFAST_DECLARED.#handle
         }
         __steadfast_handle()
-    })
+    }
 }
 
 /// The type that the function returns.

@@ -13,12 +13,10 @@ use declared::Declared;
 /// of the operation, and its signature stays as it is.
 ///
 /// ```
-/// use steadfast::{Class, Classify, Orchestrator, Verdict};
-/// use steadfast_std::{Stopped, resilient};
+/// use steadfast::{Class, Classify, Verdict};
+/// use steadfast_std::{Resilience, Stopped, install, resilient};
 ///
-/// static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new();
-///
-/// #[resilient("ai_summarize", strategy = "critical", fallback = first_line, orchestrator = &ORCHESTRATOR)]
+/// #[resilient("ai_summarize", strategy = "critical", fallback = first_line)]
 /// async fn summarize(text: &str) -> Result<String, AppError> {
 ///     // .. ask the model ..
 /// #   Err(AppError::Unavailable)
@@ -38,9 +36,12 @@ use declared::Declared;
 /// impl From<Stopped> for AppError {
 ///     fn from(_: Stopped) -> Self { Self::Unavailable }
 /// }
+///
+/// install(Resilience::new())?; // once, where the process begins
 /// # steadfast::ManualClock::new().block_on(async {
 /// # assert_eq!(summarize("one\ntwo").await.unwrap(), "one");
 /// # });
+/// # Ok::<(), steadfast_std::AlreadyInstalled>(())
 /// ```
 ///
 /// The function is `async` or not, a free one or a method by `&self`, generic or not. It returns
@@ -60,7 +61,7 @@ use declared::Declared;
 /// | `fallback = path` | gets the same arguments and the error, and returns the same type; `async` if the function is |
 /// | `classify = path` | a function `fn(&E) -> Verdict` |
 /// | `retry_all` | takes every error for a transient one |
-/// | `orchestrator = expression` | a `&'static Orchestrator<..>`, evaluated once |
+/// | `orchestrator = expression` | a `&'static Orchestrator<..>`, evaluated until the operation is registered; without it, that of the `Resilience` which the process has installed |
 /// | `clock = expression` | evaluated in each call; without it, `TokioClock` if the function is `async`, else `ThreadClock` |
 ///
 /// # Registration
@@ -68,8 +69,8 @@ use declared::Declared;
 /// The operation is registered with the strategy when the function is first called, unless somebody
 /// has registered it before. A live configuration that names it wins over both.
 ///
-/// An operation that cannot be registered is an error at each call, and the fallback is not asked:
-/// this is a mistake of the program, and not of the service.
+/// An operation that cannot be registered, or nothing installed, is an error at each call until that
+/// is mended. The fallback is not asked: this is a mistake of the program, and not of the service.
 ///
 /// # Cancel-safety
 ///
@@ -84,11 +85,9 @@ use declared::Declared;
 /// An argument that cannot be cloned:
 ///
 /// ```compile_fail,E0277
-/// # use steadfast::Orchestrator;
-/// # static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new();
 /// struct Prompt(String);
 ///
-/// #[steadfast_std::resilient("ask", retry_all, orchestrator = &ORCHESTRATOR)]
+/// #[steadfast_std::resilient("ask", retry_all)]
 /// fn ask(prompt: Prompt) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
 ///     Ok(prompt.0)
 /// }
@@ -97,9 +96,7 @@ use declared::Declared;
 /// Errors that nobody classifies:
 ///
 /// ```compile_fail,E0277
-/// # use steadfast::Orchestrator;
-/// # static ORCHESTRATOR: Orchestrator<8> = Orchestrator::new();
-/// #[steadfast_std::resilient("ask", orchestrator = &ORCHESTRATOR)]
+/// #[steadfast_std::resilient("ask")]
 /// fn ask(prompt: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
 ///     Ok(prompt.to_owned())
 /// }

@@ -4,6 +4,8 @@ use core::fmt;
 use std::sync::OnceLock;
 
 use steadfast::orchestrator::{Handle, UnknownOperation};
+#[cfg(feature = "macros")]
+use steadfast::orchestrator::{RegisterError, Registration};
 
 use crate::resilience::Resilience;
 
@@ -29,8 +31,7 @@ pub struct AlreadyInstalled;
 pub fn install<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
     resilience: Resilience<N, BUCKETS, SHARDS>,
 ) -> Result<(), AlreadyInstalled> {
-    let find = move |name: &str| resilience.operation(name);
-    INSTALLED.set(Box::new(find)).map_err(|_| AlreadyInstalled)
+    INSTALLED.set(Box::new(resilience)).map_err(|_| AlreadyInstalled)
 }
 
 /// A handle of the operation `name` of the process's own [`Resilience`].
@@ -51,13 +52,50 @@ pub fn install<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn operation(name: &str) -> Result<Handle<'static>, OperationError> {
-    let find = INSTALLED.get().ok_or(OperationError::NotInitialised)?;
-    find(name).map_err(OperationError::Unknown)
+    let installed = INSTALLED.get().ok_or(OperationError::NotInitialised)?;
+    installed.find(name).map_err(OperationError::Unknown)
 }
 
-type Find = dyn Fn(&str) -> Result<Handle<'static>, UnknownOperation> + Send + Sync;
+/// The same, registered with `registration` unless somebody has said before what it goes by. `None`
+/// if nothing is installed.
+#[cfg(feature = "macros")]
+pub(crate) fn get_or_register(
+    name: &str,
+    registration: Registration,
+) -> Option<Result<Handle<'static>, RegisterError>> {
+    INSTALLED.get().map(|installed| installed.get_or_register(name, registration))
+}
 
-static INSTALLED: OnceLock<Box<Find>> = OnceLock::new();
+/// A [`Resilience`] of any size.
+trait Installed: Send + Sync {
+    fn find(&self, name: &str) -> Result<Handle<'static>, UnknownOperation>;
+
+    #[cfg(feature = "macros")]
+    fn get_or_register(
+        &self,
+        name: &str,
+        registration: Registration,
+    ) -> Result<Handle<'static>, RegisterError>;
+}
+
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Installed
+    for Resilience<N, BUCKETS, SHARDS>
+{
+    fn find(&self, name: &str) -> Result<Handle<'static>, UnknownOperation> {
+        self.operation(name)
+    }
+
+    #[cfg(feature = "macros")]
+    fn get_or_register(
+        &self,
+        name: &str,
+        registration: Registration,
+    ) -> Result<Handle<'static>, RegisterError> {
+        self.orchestrator().get_or_register(name, registration)
+    }
+}
+
+static INSTALLED: OnceLock<Box<dyn Installed>> = OnceLock::new();
 
 impl fmt::Display for OperationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

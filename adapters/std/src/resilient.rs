@@ -6,6 +6,8 @@ use core::fmt;
 use steadfast::orchestrator::RegisterError;
 use steadfast::{Class, Instant, Reason};
 
+use crate::process::OperationError;
+
 /// A call of a resilient function that ended without an answer, and without an error of the
 /// function's own: all attempts were refused or ran out of time.
 ///
@@ -33,6 +35,8 @@ pub enum Why {
     GaveUp(Reason),
     /// The operation could not be registered, and no attempt was made.
     NotRegistered(RegisterError),
+    /// Nothing is [installed](crate::install) in this process yet, and no attempt was made.
+    NotInitialised,
 }
 
 impl Stopped {
@@ -46,6 +50,7 @@ impl fmt::Display for Stopped {
         write!(f, "{}: ", self.operation)?;
         match (self.why, self.attempts) {
             (Why::NotRegistered(error), _) => return write!(f, "not registered: {error}"),
+            (Why::NotInitialised, _) => return OperationError::NotInitialised.fmt(f),
             (Why::GaveUp(reason), 0) => write!(f, "{reason}, no attempt made")?,
             (Why::GaveUp(reason), 1) => write!(f, "{reason} after 1 attempt")?,
             (Why::GaveUp(reason), attempts) => write!(f, "{reason} after {attempts} attempts")?,
@@ -61,7 +66,7 @@ impl core::error::Error for Stopped {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match &self.why {
             Why::NotRegistered(error) => Some(error),
-            Why::GaveUp(_) => None,
+            Why::GaveUp(_) | Why::NotInitialised => None,
         }
     }
 }
@@ -79,6 +84,7 @@ pub mod macros {
 
     pub use super::Stopped;
     use super::Why;
+    use crate::process;
     pub use crate::{ThreadClock, TokioClock};
 
     /// An operation as its function declares it, and its handle once it has been called.
@@ -100,27 +106,43 @@ pub mod macros {
             Self { name, registration, handle: OnceLock::new() }
         }
 
-        /// The operation's handle, which registers it the first time.
+        /// The operation's handle in the process's own table, which registers it the first time.
+        ///
+        /// # Errors
+        ///
+        /// There is no such table, or it cannot be registered.
+        pub fn installed(&self) -> Result<Handle<'static>, Stopped> {
+            self.handle(|| process::get_or_register(self.name, self.registration))
+        }
+
+        /// The operation's handle in a table, which registers it the first time.
         ///
         /// # Errors
         ///
         /// It cannot be registered.
-        pub fn handle<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
+        pub fn of<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
             &self,
-            orchestrator: impl FnOnce() -> &'static Orchestrator<N, BUCKETS, SHARDS>,
+            orchestrator: impl Fn() -> &'static Orchestrator<N, BUCKETS, SHARDS>,
+        ) -> Result<Handle<'static>, Stopped> {
+            self.handle(|| Some(orchestrator().get_or_register(self.name, self.registration)))
+        }
+
+        fn handle(
+            &self,
+            register: impl Fn() -> Option<Result<Handle<'static>, RegisterError>>,
         ) -> Result<Handle<'static>, Stopped> {
             if let Some(handle) = self.handle.get() {
                 return Ok(*handle);
             }
-            let orchestrator = orchestrator();
             let handle = loop {
-                match orchestrator.get_or_register(self.name, self.registration) {
-                    Ok(handle) => break handle,
+                match register() {
+                    Some(Ok(handle)) => break handle,
                     // Another thread is at it, for microseconds.
-                    Err(RegisterError::Busy) => thread::yield_now(),
-                    Err(error) => {
+                    Some(Err(RegisterError::Busy)) => thread::yield_now(),
+                    Some(Err(error)) => {
                         return Err(Stopped::never_began(self.name, Why::NotRegistered(error)));
                     }
+                    None => return Err(Stopped::never_began(self.name, Why::NotInitialised)),
                 }
             };
             Ok(*self.handle.get_or_init(|| handle))

@@ -13,7 +13,7 @@ use steadfast::state::Mode;
 use steadfast::{
     Class, Classify, Clock as _, Instant, ManualClock, Orchestrator, Reason, Strategy, Verdict,
 };
-use steadfast_std::{Stopped, Why, resilient};
+use steadfast_std::{Resilience, Stopped, Why, install, operation, resilient};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum AppError {
@@ -338,6 +338,31 @@ fn an_operation_without_a_place_is_an_error_and_its_fallback_is_not_asked() {
     let Err(AppError::Stopped(stopped)) = more() else { panic!("there is no place") };
     assert_eq!(stopped.why, Why::NotRegistered(RegisterError::Full { capacity: 1 }));
     assert_eq!(stopped.to_string(), "more: not registered: all 1 places of the table are taken");
+}
+
+#[test]
+fn without_an_orchestrator_it_is_the_processs_own_once_that_is_installed() {
+    static CLOCK: ManualClock = ManualClock::new();
+
+    fn never(_: AppError) -> Result<u8, AppError> {
+        panic!("it hides a mistake of the program");
+    }
+
+    #[resilient("own", strategy = "critical", fallback = never, clock = &CLOCK)]
+    fn own() -> Result<u8, AppError> {
+        Ok(1)
+    }
+
+    let Err(AppError::Stopped(stopped)) = own() else { panic!("nothing is installed") };
+    assert_eq!(stopped.why, Why::NotInitialised);
+    assert_eq!(stopped.to_string(), "own: no resilience is installed in this process yet");
+    let resilience = Resilience::new();
+    install(resilience).unwrap();
+    assert_eq!(own(), Ok(1));
+    let table = resilience.orchestrator();
+    assert_eq!(table.effective("own").unwrap().strategy(), Strategy::Critical);
+    assert_eq!(table.metrics("own").unwrap().snapshot().calls.succeeded, 1);
+    assert_eq!(operation("own").unwrap().name().as_str(), "own");
 }
 
 #[test]
