@@ -12,8 +12,8 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use steadfast::orchestrator::{Handle, Key, Registration};
 use steadfast::policy::RetryAll;
-use steadfast::state::Snapshot;
-use steadfast::{Clock as _, ManualClock, OrElseError, Orchestrator, Strategy};
+use steadfast::state::{Mode, Snapshot};
+use steadfast::{Class, Clock as _, ManualClock, OrElseError, Orchestrator, Strategy, Verdict};
 use steadfast_std::observe::{describe, publish};
 
 #[test]
@@ -28,6 +28,7 @@ fn counters_are_what_the_metrics_say_before_and_after_a_reset() {
     let before = table.metrics("ask").unwrap().snapshot();
     assert_eq!(before, table.metrics("ask").unwrap().raw());
     assert!(before.calls.succeeded > 0 && before.calls.refused > 0 && before.calls.fell_back > 0);
+    assert!(before.retries > 0 && before.slow > 0 && before.breaker.late_outcomes > 0);
     assert!(before.attempts.timed_out > 0 && before.attempts.cancelled > 0);
     assert!(before.calls.failed > 0 && before.calls.cancelled > 0 && before.breaker.opened > 0);
     assert_counters_say(&published(), &before);
@@ -149,6 +150,23 @@ fn mixture(table: &Orchestrator<4>, clock: &ManualClock) {
     assert!(hangs.is_err(), "a probe that timed out");
     clock.advance(Duration::from_secs(301));
     assert!(clock.block_on(handle.execute(clock, || ready(Ok::<u8, u8>(1)))).is_ok(), "closed");
+
+    let limited = table.get("ask").unwrap().classify(|_: &u8| Verdict::of(Class::RateLimited));
+    let mut attempts = 0..2;
+    let second = limited.execute_blocking(clock, |_| attempts.next().filter(|&n| n > 0).ok_or(1));
+    assert_eq!(second, Ok(1), "a retry");
+    let slow = handle.execute_blocking(clock, |_| {
+        clock.advance(Duration::from_secs(121));
+        Ok::<u8, u8>(1)
+    });
+    assert!(slow.is_ok());
+    let late = handle.execute_blocking(clock, |_| {
+        table.breaker("ask").unwrap().force(clock.now(), Mode::ForcedOpen);
+        table.breaker("ask").unwrap().force(clock.now(), Mode::Normal);
+        table.breaker("ask").unwrap().reset();
+        Err::<u8, u8>(1)
+    });
+    assert!(late.is_err());
 }
 
 fn value(page: &str, name: &str) -> f64 {
