@@ -46,8 +46,9 @@ use steadfast::{Breaker, Instant, Rule};
 ///
 /// # Locks
 ///
-/// Looking up a key locks a sixteenth of the table for a moment; with every place taken, one part
-/// after the other is searched for an idle key. Nothing is locked while a call is made.
+/// Looking up a key locks a sixteenth of the table for a moment. With every place taken and none idle
+/// in the key's own part, one caller at a time searches one part after the other. Nothing is locked
+/// while a call is made.
 pub struct Keyed<K> {
     rule: Rule,
     capacity: usize,
@@ -56,6 +57,8 @@ pub struct Keyed<K> {
     shards: [Mutex<Shard<K>>; SHARDS],
     /// Places taken, or about to be.
     taken: AtomicUsize,
+    /// Held by who looks for an idle key in all parts; before a part's own lock.
+    searching: Mutex<()>,
 }
 
 /// All places are taken, and no key is idle.
@@ -87,7 +90,8 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         let hasher = RandomState::new();
         let shard = |_| Mutex::new(HashMap::with_hasher(hasher.clone()));
         let shards = core::array::from_fn(shard);
-        Self { rule, capacity, idle_after, hasher, shards, taken: AtomicUsize::new(0) }
+        let (taken, searching) = (AtomicUsize::new(0), Mutex::new(()));
+        Self { rule, capacity, idle_after, hasher, shards, taken, searching }
     }
 
     /// The breaker of `key`, which is the same for all who ask while one of them holds it.
@@ -101,21 +105,26 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let own = self.shard_of(key);
+        let mut in_hand = false;
         loop {
             let mut shard = self.lock(own);
             if let Some(kept) = shard.get_mut(key) {
                 kept.asked = kept.asked.max(now);
+                if in_hand {
+                    self.give_place();
+                }
                 return Ok(Arc::clone(&kept.breaker));
             }
-            if self.take_place() || self.forget_idle(&mut shard, now) {
+            if in_hand || self.take_place() || self.forget_idle(&mut shard, now) {
                 let breaker = Arc::new(Breaker::with_rule(self.rule));
                 let kept = Kept { breaker: Arc::clone(&breaker), asked: now };
                 shard.insert(key.to_owned(), kept);
                 return Ok(breaker);
             }
             drop(shard);
-            // One part at a time is locked, so the place may be gone again: then once more.
-            if !self.give_place_from_another(own, now) {
+            // One part at a time is locked, so another caller may have made one for the key since.
+            in_hand = self.take_place_of_another(own, now);
+            if !in_hand {
                 return Err(Full { capacity: self.capacity });
             }
         }
@@ -130,7 +139,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     {
         let forgotten = self.lock(self.shard_of(key)).remove(key);
         if forgotten.is_some() {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
+            self.give_place();
         }
         forgotten.is_some()
     }
@@ -146,14 +155,15 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
         self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
     }
 
-    fn give_place_from_another(&self, own: usize, now: Instant) -> bool {
-        let given = (own + 1..SHARDS)
-            .chain(0..own)
-            .any(|other| self.forget_idle(&mut self.lock(other), now));
-        if given {
-            self.taken.fetch_sub(1, Ordering::Relaxed);
-        }
-        given
+    fn give_place(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn take_place_of_another(&self, own: usize, now: Instant) -> bool {
+        // One at a time: else a place moves from a part that is not searched yet to one that was.
+        let _searching = self.searching.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut others = (own + 1..SHARDS).chain(0..=own);
+        others.any(|other| self.forget_idle(&mut self.lock(other), now))
     }
 
     /// Takes an idle key out, if there is one. Its place stays taken.
@@ -166,10 +176,12 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
 }
 
 impl<K> Keyed<K> {
-    /// Keys that have a breaker.
+    /// Keys that have a breaker. It locks the whole table for a moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        (0..SHARDS).map(|shard| self.lock(shard).len()).sum()
+        // All at once: a place that moves meanwhile would be counted twice.
+        let shards: [_; SHARDS] = core::array::from_fn(|shard| self.lock(shard));
+        shards.iter().map(|shard| shard.len()).sum()
     }
 
     /// Whether none has.
