@@ -15,7 +15,7 @@ type Table = Orchestrator<2, COUNT_ONLY>;
 #[test]
 #[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
 fn an_operation_that_is_found_is_found_whole() {
-    model(|| {
+    model(2, || {
         let table = fresh(EMPTY);
         let registering = {
             let table = Arc::clone(&table);
@@ -33,7 +33,7 @@ fn an_operation_that_is_found_is_found_whole() {
 #[test]
 #[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
 fn a_reader_sees_one_replacement_or_the_other_and_never_a_part_of_each() {
-    model(|| {
+    model(1, || {
         let table = fresh(ONE);
         let replacing = {
             let table = Arc::clone(&table);
@@ -52,7 +52,7 @@ fn a_reader_sees_one_replacement_or_the_other_and_never_a_part_of_each() {
 #[test]
 #[cfg_attr(mutant = "store_for_cas", should_panic)]
 fn of_two_writers_one_is_told_busy_or_both_are_in() {
-    model(|| {
+    model(2, || {
         let table = fresh(EMPTY);
         let other = {
             let table = Arc::clone(&table);
@@ -94,10 +94,11 @@ const fn registration(number: u64) -> Registration {
         .given(Key::Slots, number)
 }
 
-/// All orders with two preemptions: a registration writes some hundred words, and three are too many.
-fn model(run: impl Fn() + Sync + Send + 'static) {
+/// All orders with so many preemptions: a registration writes some hundred words, and three are too
+/// many. One is enough for a reader to be overtaken by as many writers as there are.
+fn model(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = Some(preemptions);
     model.max_branches = 20_000;
     model.check(run);
 }
