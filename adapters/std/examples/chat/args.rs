@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Prints the policy's metrics as JSON; the table goes to standard error
     #[arg(long)]
     pub(crate) json: bool,
+    /// Configures the policy's operation `chat` by this file, and anew whenever it changes
+    #[arg(long, value_name = "FILE.json")]
+    pub(crate) config: Option<PathBuf>,
     /// Where to draw the timeline
     #[arg(long, value_name = "PATH", default_value = "target/chat.svg")]
     pub(crate) out: PathBuf,

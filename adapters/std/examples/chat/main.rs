@@ -25,7 +25,6 @@ use crate::{
     args::Args,
     load::{Book, Caller, Outcome},
     picture::Scene,
-    policy::METRICS,
     report::Summary,
     script::ATTEMPT_TIMEOUT,
 };
@@ -50,6 +49,7 @@ async fn story(args: &Args) -> Result<(), Box<dyn error::Error>> {
     let bare = Book::new().fill("bare", args.seed, call_bare).await?;
     let book = Book::new();
     policy::RECORDER.write_with(book.pen());
+    let _followed = args.config.as_deref().map(policy::follow).transpose()?;
     let guarded = book.fill("policy", args.seed, policy::call).await?;
 
     let (bare_figures, guarded_figures) = (Summary::of(&bare), Summary::of(&guarded));
@@ -67,7 +67,7 @@ async fn story(args: &Args) -> Result<(), Box<dyn error::Error>> {
             has_policy: true,
         },
     ];
-    let counted = METRICS.snapshot();
+    let counted = policy::counted();
     metrics::check(&counted, &guarded_figures)?;
 
     picture::draw(&args.out, args.seed, &scenes)?;

@@ -1,15 +1,18 @@
-//! The policy: balanced, its times cut to a life of seconds; after it, the small model.
+//! The operation `chat` of an orchestrator: balanced, its times cut to a life of seconds; after it,
+//! the small model.
 
 use core::time::Duration;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use steadfast::{
-    Breaker, Budget, Bulkhead, Clock as _, Error, Event, Metrics, Observe, OrElseError, Policy,
-    Reason, Rule, Strategy,
-    policy::{Made, Settings},
-    state::State,
+    Clock as _, Error, Event, OrElseError, Orchestrator, Reason, Strategy,
+    orchestrator::{Handle, Key, Registration, Watch},
+    policy::Made,
+    state::{Snapshot, State},
 };
-use steadfast_std::TokioClock;
+use steadfast_std::{Resilience, TokioClock, Watching};
 use tokio::{
     sync::mpsc::UnboundedSender,
     time::{Instant, timeout},
@@ -21,27 +24,26 @@ use crate::{
     script::{self, ATTEMPT_TIMEOUT, FALLBACK_TIMEOUT},
 };
 
-const BALANCED: Settings = Strategy::Balanced.settings();
-static BREAKER: Breaker =
-    Breaker::with_rule(Rule::new(BALANCED.breaker.trip(), script::OPEN_FOR).lease(script::LEASE));
-static BULKHEAD: Bulkhead = Bulkhead::new(script::SLOTS);
-static BUDGET: Budget = Budget::with_rule(BALANCED.budget.refill(script::REFILL));
-/// What became of the calls.
-pub(crate) static METRICS: Metrics = Metrics::new();
-/// Enters what the policy does in the book of the run.
+/// Enters what the operation does in the book of the run.
 pub(crate) static RECORDER: Recorder = Recorder { pen: OnceLock::new() };
 
-static POLICY: Policy = Policy::of(Strategy::Balanced)
-    .backoff(script::BACKOFF.jitter(script::JITTER))
-    .retry_window(script::RETRY_WINDOW)
-    .attempt_timeout(ATTEMPT_TIMEOUT)
-    .deadline(script::DEADLINE)
-    .max_asked_wait(script::ASKED_WAIT_AT_MOST)
-    .breaker(&BREAKER)
-    .bulkhead(&BULKHEAD)
-    .budget(&BUDGET)
-    .metrics(&METRICS)
-    .observer(&RECORDER);
+static OPERATIONS: Orchestrator<8> =
+    Orchestrator::new().operation(CHAT, BALANCED_IN_SECONDS).watched_by(&RECORDER);
+
+const CHAT: &str = "chat";
+const BALANCED_IN_SECONDS: Registration = Registration::by(Strategy::Balanced)
+    .given(Key::Multiplier, micros(script::BACKOFF.multiplier()))
+    .given(Key::Min, micros(script::BACKOFF.min()))
+    .given(Key::Max, micros(script::BACKOFF.max()))
+    .given(Key::Jitter, micros(script::JITTER))
+    .given(Key::Window, micros(script::RETRY_WINDOW))
+    .given(Key::AttemptTimeout, micros(ATTEMPT_TIMEOUT))
+    .given(Key::Deadline, micros(script::DEADLINE))
+    .given(Key::MaxAskedWait, micros(script::ASKED_WAIT_AT_MOST))
+    .given(Key::OpenFor, micros(script::OPEN_FOR))
+    .given(Key::Lease, micros(script::LEASE))
+    .given(Key::Refill, micros(script::REFILL))
+    .given(Key::Slots, script::SLOTS as u64);
 
 const CLOCK: TokioClock = TokioClock::new();
 
@@ -62,14 +64,39 @@ pub(crate) async fn call(caller: Arc<Caller>) -> Outcome {
             Err(_) => Err(OrElseError::Fallback(CallError::TimedOut)),
         }
     };
-    let answer = POLICY.execute_told(CLOCK, large).or_else_async(small).await;
+    let answer = chat().execute_told(CLOCK, large).or_else_async(small).await;
     answer.unwrap_or(Outcome::Failed)
+}
+
+/// Follows a configuration in a file: what it changes, the next call goes by.
+pub(crate) fn follow(config: &Path) -> io::Result<Watching> {
+    let shown = config.display().to_string();
+    Resilience::over(&OPERATIONS).watch_file(config, move |change| match change {
+        Ok(warnings) => {
+            eprintln!("{shown}: applied");
+            warnings.iter().for_each(|warning| eprintln!("{shown}: warning: {warning}"));
+        }
+        Err(error) => eprintln!("{shown}: not applied, what was configured stays: {error}"),
+    })
+}
+
+/// What became of the calls.
+pub(crate) fn counted() -> Snapshot {
+    OPERATIONS.metrics(CHAT).expect("registered above").snapshot()
 }
 
 /// What the breaker does now, and for how much longer it refuses.
 pub(crate) fn breaker() -> (State, Duration) {
-    let now = CLOCK.now();
-    (BREAKER.state(now), BREAKER.remaining(now))
+    let (now, breaker) = (CLOCK.now(), OPERATIONS.breaker(CHAT).expect("registered above"));
+    (breaker.state(now), breaker.remaining(now))
+}
+
+fn chat() -> Handle<'static> {
+    OPERATIONS.get(CHAT).expect("registered above")
+}
+
+const fn micros(length: Duration) -> u64 {
+    length.as_micros() as u64
 }
 
 /// Enters events in the book of a run.
@@ -85,8 +112,8 @@ impl Recorder {
     }
 }
 
-impl Observe for Recorder {
-    fn observe(&self, event: &Event) {
+impl Watch for Recorder {
+    fn watch(&self, _operation: &str, event: &Event) {
         if let Some(pen) = self.pen.get() {
             // The book closes when every call is in it.
             let _ = pen.send(Mark::Event(Instant::now(), *event));

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use steadfast::{Backoff, Jitter};
+use steadfast::Backoff;
 
 /// The large model's life, in order. The last phase lasts until the run ends.
 pub(crate) const PHASES: [Act; 8] = [
@@ -50,7 +50,7 @@ pub(crate) const BACKOFF: Backoff = Backoff::exponential(
     Duration::from_millis(100), // (2 s)
     Duration::from_millis(500), // (10 s)
 );
-pub(crate) const JITTER: Jitter = Jitter::Additive(Duration::from_millis(100)); // (2 s)
+pub(crate) const JITTER: Duration = Duration::from_millis(100); // (2 s)
 pub(crate) const RETRY_WINDOW: Duration = Duration::from_secs(3); // (30 s)
 pub(crate) const ASKED_WAIT_AT_MOST: Duration = Duration::from_secs(2); // (30 s)
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(1); // (60 s)
