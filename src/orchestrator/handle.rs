@@ -185,11 +185,13 @@ impl<C> Handle<'_, C> {
     /// What an execution that began now would go by.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        self.plan().within(&self.entry.effective().settings())
+        // Read once, so that all of it is of one configuration.
+        let own = self.entry.effective().settings();
+        self.plan(Plan::of(&own)).within(&own)
     }
 
-    fn plan(&self) -> Plan {
-        let own = self.entry.plan();
+    /// What an execution takes with it, by the operation's own plan.
+    fn plan(&self, own: Plan) -> Plan {
         let mut plan = match self.strategy {
             None => own,
             Some(strategy) => Plan {
@@ -208,7 +210,7 @@ impl<'o, C> Source<'o, C> for Handle<'o, C> {
     type Policy = Policy<'o, C>;
 
     fn policy(self) -> Policy<'o, C> {
-        let plan = self.plan();
+        let plan = self.plan(self.entry.plan());
         let Self { entry, meter, classifier, .. } = self;
         Policy::live(&plan, entry.shared(), meter, entry, classifier)
     }

@@ -148,10 +148,9 @@ fn flag(text: &str) -> Option<bool> {
     (on || off).then_some(on)
 }
 
-const PRESETS: Kind = {
-    let [one, two, three] = Preset::ALL;
-    Kind::Choice(&[one.name(), two.name(), three.name()])
-};
+const PRESETS: Kind = Kind::Choice(PRESET_NAMES);
+const PRESET_NAMES: &[&str] =
+    &[Preset::ALL[0].name(), Preset::ALL[1].name(), Preset::ALL[2].name()];
 const PRESET: &str = "RESILIENCE_PRESET";
 pub(crate) const CUSTOM_CONFIG: &str = "RESILIENCE_CUSTOM_CONFIG";
 /// `AI_SUMMARIZE_RESILIENCE_STRATEGY` is the strategy of `ai_summarize`.
