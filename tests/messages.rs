@@ -30,13 +30,13 @@ fn b28_an_error_and_an_assertion_say_the_same_of_a_number_just_outside() {
     let (policy, own, zero) = (Policy::new(), Overrides::new(), Duration::ZERO);
     let text = "a policy makes one attempt at least: the first one counts";
     refused(policy.try_attempts(0), || policy.attempts(0), text);
-    refused(own.try_limits(Some(0), None, None), || own.attempts(0), text);
+    refused(own.try_attempts(0), || own.attempts(0), text);
     let text = "an attempt's timeout is more than zero";
     refused(policy.try_attempt_timeout(zero), || policy.attempt_timeout(zero), text);
-    refused(own.try_limits(None, Some(zero), None), || own.attempt_timeout(zero), text);
+    refused(own.try_attempt_timeout(zero), || own.attempt_timeout(zero), text);
     let text = "a deadline is more than zero";
     refused(policy.try_deadline(zero), || policy.deadline(zero), text);
-    refused(own.try_limits(None, None, Some(zero)), || own.deadline(zero), text);
+    refused(own.try_deadline(zero), || own.deadline(zero), text);
     refused(Bulkhead::try_new(0), || Bulkhead::new(0), "a bulkhead has one slot at least");
 
     let rule = Rule::new(Trip::after(1), secs(60));

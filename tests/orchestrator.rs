@@ -296,6 +296,20 @@ fn a_watch_is_told_what_each_operation_does() {
     assert_eq!(told.len(), 3);
 }
 
+#[test]
+fn a_watch_is_told_of_operations_that_are_named_after_it_too() {
+    static TOLD: Mutex<Vec<(String, Event)>> = Mutex::new(Vec::new());
+    static TABLE: Orchestrator<1> = Orchestrator::new()
+        .watched_by(&|operation: &str, event: &Event| {
+            TOLD.lock().unwrap().push((operation.to_owned(), *event));
+        })
+        .operation("op", Registration::new().given(Key::Failures, 1).given(Key::Attempts, 1));
+    let clock = ManualClock::new();
+    let op = TABLE.get("op").unwrap().retry_all();
+    let _error = clock.block_on(op.execute(&clock, fail)).unwrap_err();
+    assert_eq!(*TOLD.lock().unwrap(), [("op".to_owned(), Event::Opened)]);
+}
+
 // --- Modes ----------------------------------------------------------------------------------------
 
 #[test]
@@ -683,8 +697,8 @@ fn values_are_shown_as_they_are_written() {
     assert_eq!(shown(Key::OpenGrowth, 15), "1.5");
     assert_eq!(shown(Key::PerSuccess, 50), "0.05");
     assert_eq!(shown(Key::Growth, 2), "exponential");
-    assert_eq!(shown(Key::Lease, 0), "by the others");
-    assert_eq!(Key::Lease.value(0), Value::Derived);
+    assert_eq!(shown(Key::Slots, 0), "none");
+    assert_eq!(Key::Slots.value(0), Value::None);
     assert_eq!(
         OutOfRange(Key::OpenFor).to_string(),
         "breaker.open_for is a number of seconds, 0.05 to 86400"

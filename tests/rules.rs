@@ -208,9 +208,8 @@ fn what_a_caller_sets_is_what_it_executes_by_and_the_rest_stays() {
     let mut expected = own;
     (expected.attempts, expected.attempt_timeout, expected.deadline) = (4, secs(3), secs(9));
     assert_eq!(handle.with(limits).settings(), expected);
-    let checked = Overrides::new().try_limits(Some(4), Some(secs(3)), Some(secs(9)));
-    assert_eq!(checked, Ok(limits));
-    assert_eq!(Overrides::new().try_limits(None, None, None), Ok(Overrides::new()));
+    let checked = Overrides::new().try_attempts(4).and_then(|o| o.try_attempt_timeout(secs(3)));
+    assert_eq!(checked.and_then(|o| o.try_deadline(secs(9))), Ok(limits), "each keeps the others");
 
     let waits = Overrides::new().backoff(Backoff::constant(secs(1)));
     let waits = waits.retry_window(secs(7)).max_asked_wait(secs(2));

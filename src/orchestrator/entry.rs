@@ -90,6 +90,10 @@ impl Entry {
         self.watch = Some(watch);
     }
 
+    pub(super) const fn watch(&self) -> Option<&'static dyn Watch> {
+        self.watch
+    }
+
     pub(super) const fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -64,8 +64,22 @@ impl Overrides {
     /// Up to so many attempts, the first included. At least 1.
     #[must_use]
     pub const fn attempts(self, attempts: u32) -> Self {
-        assert!(attempts > 0, "a policy makes one attempt at least: the first one counts");
-        Self { attempts: Some(attempts), ..self }
+        match self.try_attempts(attempts) {
+            Ok(overrides) => overrides,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a number that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no attempt.
+    pub const fn try_attempts(self, attempts: u32) -> Result<Self, PolicyError> {
+        match attempts {
+            0 => Err(PolicyError::Attempts),
+            _ => Ok(Self { attempts: Some(attempts), ..self }),
+        }
     }
 
     /// These waits between attempts.
@@ -83,40 +97,49 @@ impl Overrides {
     /// So long for an attempt. More than zero.
     #[must_use]
     pub const fn attempt_timeout(self, timeout: Duration) -> Self {
-        assert!(!timeout.is_zero(), "an attempt's timeout is more than zero");
-        Self { attempt_timeout: Some(timeout), ..self }
+        match self.try_attempt_timeout(timeout) {
+            Ok(overrides) => overrides,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a length that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no time.
+    pub const fn try_attempt_timeout(self, timeout: Duration) -> Result<Self, PolicyError> {
+        match timeout {
+            Duration::ZERO => Err(PolicyError::AttemptTimeout),
+            _ => Ok(Self { attempt_timeout: Some(timeout), ..self }),
+        }
     }
 
     /// So long for the execution. More than zero.
     #[must_use]
     pub const fn deadline(self, deadline: Duration) -> Self {
-        assert!(!deadline.is_zero(), "a deadline is more than zero");
-        Self { deadline: Some(deadline), ..self }
+        match self.try_deadline(deadline) {
+            Ok(overrides) => overrides,
+            Err(error) => panic!("{}", error.message()),
+        }
+    }
+
+    /// The same for a length that comes at run time.
+    ///
+    /// # Errors
+    ///
+    /// There is no time.
+    pub const fn try_deadline(self, deadline: Duration) -> Result<Self, PolicyError> {
+        match deadline {
+            Duration::ZERO => Err(PolicyError::Deadline),
+            _ => Ok(Self { deadline: Some(deadline), ..self }),
+        }
     }
 
     /// No longer wait than that, if a service asks for one.
     #[must_use]
     pub const fn max_asked_wait(self, wait: Duration) -> Self {
         Self { max_asked_wait: Some(wait), ..self }
-    }
-
-    /// The same, checked, for numbers that come at run time.
-    ///
-    /// # Errors
-    ///
-    /// There is no attempt, or no time.
-    pub const fn try_limits(
-        self,
-        attempts: Option<u32>,
-        attempt_timeout: Option<Duration>,
-        deadline: Option<Duration>,
-    ) -> Result<Self, PolicyError> {
-        match (attempts, attempt_timeout, deadline) {
-            (Some(0), ..) => Err(PolicyError::Attempts),
-            (_, Some(Duration::ZERO), _) => Err(PolicyError::AttemptTimeout),
-            (.., Some(Duration::ZERO)) => Err(PolicyError::Deadline),
-            _ => Ok(Self { attempts, attempt_timeout, deadline, ..self }),
-        }
     }
 
     fn apply(&self, plan: &mut Plan) {
@@ -234,7 +257,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::plain(self.clone(), clock, operation)
+        Execute::new(self.clone(), clock, Plain(operation))
     }
 
     /// See [`Policy::execute_told`].
@@ -253,7 +276,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         F: FnMut(Made) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::told(self.clone(), clock, operation)
+        Execute::new(self.clone(), clock, Told(operation))
     }
 
     /// See [`Policy::execute_once`].
@@ -271,7 +294,7 @@ impl<'o, C: Clone> Handle<'o, C> {
         C: Classifier<E>,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::once(self.clone(), clock, attempt)
+        Execute::new(self.clone(), clock, Once(Some(attempt)))
     }
 
     /// See [`Policy::execute_or_else`].

@@ -69,8 +69,8 @@ pub enum Value {
     Thousandths(u64),
     /// That one.
     Choice(&'static str),
-    /// It is not given: it follows from the other settings.
-    Derived,
+    /// There is none.
+    None,
 }
 
 /// A value is not in the range of its key.
@@ -149,7 +149,7 @@ impl Key {
     #[must_use]
     pub fn value(self, value: u64) -> Value {
         match self.kind() {
-            _ if value == 0 && self.derives() => Value::Derived,
+            _ if value == 0 && matches!(self, Self::Slots) => Value::None,
             Kind::Flag => Value::Flag(value != 0),
             Kind::Count => Value::Count(value),
             Kind::Length => Value::Length(Duration::from_micros(value)),
@@ -159,11 +159,6 @@ impl Key {
                 Value::Choice(names.get(value as usize).copied().unwrap_or_default())
             }
         }
-    }
-
-    /// Whether it follows from the others where it is not given.
-    pub(super) const fn derives(self) -> bool {
-        matches!(self, Self::OfLast | Self::OpenMax | Self::Lease | Self::Slots)
     }
 
     pub(super) const fn bit(self) -> u32 {
@@ -198,7 +193,7 @@ impl fmt::Display for Value {
             Self::Length(length) => write!(f, "{length:?}"),
             Self::Thousandths(value) => decimals(f, value, 1_000),
             Self::Choice(name) => f.write_str(name),
-            Self::Derived => f.write_str("by the others"),
+            Self::None => f.write_str("none"),
         }
     }
 }

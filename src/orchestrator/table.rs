@@ -91,7 +91,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
             let there = core::mem::replace(&mut self.hashes[place], AtomicWord::new(hash));
             let there = there.into_bits();
             if there == FREE {
-                self.rows[place] = Row::new(Some(name), registration, effective, None);
+                let watch = self.rows[place].entry.watch();
+                self.rows[place] = Row::new(Some(name), registration, effective, watch);
                 return self;
             }
             // Two names of one hash are told apart at run time, not here.

@@ -39,7 +39,7 @@ impl<C> Policy<'_, C> {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::plain(self, clock, operation)
+        Execute::new(self, clock, Plain(operation))
     }
 
     /// [`execute`](Self::execute) for an operation that wants to know the attempt's number and the
@@ -59,7 +59,7 @@ impl<C> Policy<'_, C> {
         F: FnMut(Made) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::told(self, clock, operation)
+        Execute::new(self, clock, Told(operation))
     }
 
     /// [`execute`](Self::execute) for one plain future, which is one attempt however many the
@@ -78,7 +78,7 @@ impl<C> Policy<'_, C> {
         C: Classifier<E>,
         Fut: Future<Output = Result<T, E>>,
     {
-        Execute::once(self, clock, attempt)
+        Execute::new(self, clock, Once(Some(attempt)))
     }
 
     /// [`execute`](Self::execute) for an async closure that changes what it captures.
@@ -155,7 +155,6 @@ pin_project! {
     pub struct Execute<'p, K: Sleep, C, O: Operation, S = &'p Policy<'p, C>, P = S> {
         clock: K,
         operation: O,
-        only_once: bool,
         keep_open: bool,
         // Declared before `run`, so that an attempt under way is dropped before its call is.
         #[pin]
@@ -185,41 +184,10 @@ pin_project! {
     }
 }
 
-impl<'p, K: Sleep, C, F, S, P> Execute<'p, K, C, Plain<F>, S, P>
-where
-    P: Borrow<Policy<'p, C>>,
-    Plain<F>: Operation,
-{
-    pub(crate) const fn plain(source: S, clock: K, operation: F) -> Self {
-        Self::new(source, clock, Plain(operation), false)
-    }
-}
-
-impl<'p, K: Sleep, C, F, S, P> Execute<'p, K, C, Told<F>, S, P>
-where
-    P: Borrow<Policy<'p, C>>,
-    Told<F>: Operation,
-{
-    pub(crate) const fn told(source: S, clock: K, operation: F) -> Self {
-        Self::new(source, clock, Told(operation), false)
-    }
-}
-
-impl<'p, K: Sleep, C, Fut, S, P> Execute<'p, K, C, Once<Fut>, S, P>
-where
-    P: Borrow<Policy<'p, C>>,
-    Once<Fut>: Operation,
-{
-    pub(crate) const fn once(source: S, clock: K, attempt: Fut) -> Self {
-        Self::new(source, clock, Once(Some(attempt)), true)
-    }
-}
-
 impl<'p, K: Sleep, C, O: Operation, S, P: Borrow<Policy<'p, C>>> Execute<'p, K, C, O, S, P> {
-    const fn new(source: S, clock: K, operation: O, only_once: bool) -> Self {
-        let keep_open = false;
+    pub(crate) const fn new(source: S, clock: K, operation: O) -> Self {
         let run = Course::Before(source);
-        Self { clock, operation, only_once, keep_open, doing: Doing::Asking, run }
+        Self { clock, operation, keep_open: false, doing: Doing::Asking, run }
     }
 
     /// Leaves the call's end to whoever takes the run: a fallback follows.
@@ -259,7 +227,7 @@ where
                 let now = clock.now();
                 reading = Some(now);
                 let mut run = Run::new(source.policy(), now, clock.shard_hint());
-                if *this.only_once {
+                if O::ONLY_ONCE {
                     run.only_once();
                 }
                 if *this.keep_open {

@@ -337,7 +337,7 @@ impl<C: fmt::Debug> fmt::Debug for Policy<'_, C> {
 }
 
 impl PolicyError {
-    const fn message(self) -> &'static str {
+    pub(crate) const fn message(self) -> &'static str {
         match self {
             Self::Attempts => "a policy makes one attempt at least: the first one counts",
             Self::AttemptTimeout => "an attempt's timeout is more than zero",

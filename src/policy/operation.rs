@@ -14,6 +14,8 @@ pub trait Operation {
     type Answer;
     /// Why it may fail.
     type Error;
+    /// Whether there is one attempt to make, however many a policy allows.
+    const ONLY_ONCE: bool = false;
 
     /// Makes an attempt, or none if there is none left to make.
     fn attempt(&mut self, made: Made) -> Option<Self::Attempt>;
@@ -31,15 +33,15 @@ pub struct Made {
 
 /// A closure without an argument.
 #[derive(Clone, Copy, Debug)]
-pub struct Plain<F>(pub(super) F);
+pub struct Plain<F>(pub(crate) F);
 
 /// A closure that is told which attempt it makes.
 #[derive(Clone, Copy, Debug)]
-pub struct Told<F>(pub(super) F);
+pub struct Told<F>(pub(crate) F);
 
 /// One future, and so one attempt.
 #[derive(Clone, Copy, Debug)]
-pub struct Once<F>(pub(super) Option<F>);
+pub struct Once<F>(pub(crate) Option<F>);
 
 impl Made {
     pub(super) const fn new(attempt: u32, time_left: Duration) -> Self {
@@ -71,6 +73,7 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Operation for Once<Fut> {
     type Attempt = Fut;
     type Answer = T;
     type Error = E;
+    const ONLY_ONCE: bool = true;
 
     fn attempt(&mut self, _made: Made) -> Option<Fut> {
         self.0.take()
