@@ -1,0 +1,5 @@
+//! What the images share: the boards, and what is compared with the host.
+#![cfg_attr(target_os = "none", no_std)]
+
+#[cfg(target_os = "none")]
+pub mod board;
