@@ -3,8 +3,9 @@
 use core::borrow::Borrow;
 use core::time::Duration;
 
-use super::circuit::{Admission, Circuit, Outcome, Phase, Rule, Settled, Ticket, Transition, Trip};
+use super::circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
 use super::mode::Mode;
+use super::rule::{Rule, Trip};
 use super::word::{Order, WordPair};
 use crate::clock::Instant;
 use crate::fault;

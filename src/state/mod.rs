@@ -18,17 +18,17 @@ mod circuit;
 mod histogram;
 mod metrics;
 mod mode;
+mod rule;
 pub(crate) mod settings;
 pub(crate) mod word;
 
 pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
 pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
 pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
-pub use circuit::{
-    Admission, Circuit, Outcome, Phase, Rule, RuleError, Settled, Ticket, Transition, Trip,
-};
+pub use circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
 pub use histogram::{COARSE, COUNT_ONLY, FINE};
 pub use metrics::{
     Attempts, Calls, Latency, Meter, Metrics, Refusals, ResetBusy, Snapshot, Tally, Transitions,
 };
 pub use mode::{Mode, UnknownMode};
+pub use rule::{Rule, RuleError, Trip};

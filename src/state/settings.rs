@@ -3,7 +3,7 @@
 use super::breaker::{Breaker, Guarded, SharedCircuit};
 use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
-use super::circuit::Rule;
+use super::rule::Rule;
 use super::word::{AtomicWord, Twin, Writer};
 
 /// Settings as words. The first are the breaker's rule; what the others say is their owner's affair.
