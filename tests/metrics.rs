@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use steadfast::policy::Leave;
 use steadfast::state::{
-    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, Meter as _, Refusals, ResetBusy, Slot,
-    Snapshot, Tally,
+    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, Meter, Monotonic, Refusals, ResetBusy,
+    Slot, Snapshot, Tally,
 };
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Class, Classify, Clock, Error, Instant, ManualClock,
@@ -655,6 +655,25 @@ fn without_a_histogram_successes_are_counted_and_quantiles_unknown() {
     metrics.started(0);
     metrics.succeeded(0, at(0), secs(1));
     assert_eq!((metrics.latency(5_000), metrics.snapshot().calls.succeeded), (None, 1));
+}
+
+#[test]
+fn what_is_never_reset_says_the_same_as_what_could_be() {
+    let (resettable, monotonic) =
+        (Metrics::<COUNT_ONLY>::new(), Metrics::<COUNT_ONLY, 1, Monotonic>::monotonic());
+    for metrics in [&resettable as &dyn Meter, &monotonic] {
+        let (clock, policy) = (ManualClock::new(), Policy::new().attempts(2).metrics(metrics));
+        let mut attempts = 0;
+        let operation = |_| {
+            attempts += 1;
+            if attempts == 2 { Ok(ANSWER) } else { Err(Fault(Class::Transient)) }
+        };
+        assert_eq!(policy.execute_blocking(&clock, operation), Ok(ANSWER));
+        let _ = policy.execute_blocking(&clock, |_| Err::<u8, _>(Fault(Class::Permanent)));
+    }
+    let told: Snapshot = monotonic.snapshot();
+    assert_eq!((told.calls.started, told.retries, told.calls.failed), (2, 1, 1));
+    assert_eq!((told, monotonic.raw()), (resettable.snapshot(), told));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use core::future::{Ready, ready};
 
 use steadfast::policy::{Attempt, ByError, Run};
-use steadfast::state::{COARSE, COUNT_ONLY, FINE, SharedCircuit, Ticket};
+use steadfast::state::{COARSE, COUNT_ONLY, FINE, Monotonic, SharedCircuit, Ticket};
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Error, ManualClock, Metrics, Permit, Policy, Rule,
 };
@@ -32,6 +32,7 @@ fn design_says_the_sizes_that_there_are() {
         ("Metrics<FINE>", size_of::<Metrics<FINE>>()),
         ("Metrics<COARSE>", size_of::<Metrics<COARSE>>()),
         ("Metrics<COUNT_ONLY>", size_of::<Metrics<COUNT_ONLY>>()),
+        ("Metrics<COUNT_ONLY, 1, Monotonic>", size_of::<Metrics<COUNT_ONLY, 1, Monotonic>>()),
     ];
     let design = include_str!("../DESIGN.md");
     for (name, bytes) in measured {

@@ -13,18 +13,35 @@ use crate::clock::micros;
 ///
 /// `BUCKETS` is the resolution of the latency histogram ([`FINE`], [`COARSE`](super::COARSE) or
 /// [`COUNT_ONLY`](super::COUNT_ONLY)); `SHARDS` the copies of what every call writes, for many
-/// threads. Counters are as wide as the target counts atomically (64 bits, or 32 on devices) and
-/// never go back.
+/// threads; `B` whether it can be reset, which takes more than twice the counters' memory, or not
+/// ([`Monotonic`]). Counters are as wide as the target counts atomically (64 bits, or 32 on devices)
+/// and never go back.
 #[derive(Debug)]
-pub struct Metrics<const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
+pub struct Metrics<const BUCKETS: usize = FINE, const SHARDS: usize = 1, B = Resettable> {
     shards: [Shard<BUCKETS>; SHARDS],
     tallies: [Count; TALLIES],
     last_success: AtomicWord,
     last_failure: AtomicWord,
-    /// What was counted when it was last reset.
-    baseline: Twin<Count, ENDS>,
+    baseline: B,
+}
+
+/// Where a [`Metrics`] counts from: [`Resettable`] or [`Monotonic`].
+pub trait Baseline: Sync {
+    /// What was counted there.
+    #[doc(hidden)]
+    fn load(&self) -> [Width; ENDS];
+}
+
+/// What was counted when [`Metrics::reset`] was last called.
+#[derive(Debug)]
+pub struct Resettable {
+    counted: Twin<Count, ENDS>,
     resetting: Writing,
 }
+
+/// Counts since it was made, always: for devices, where memory is scarce.
+#[derive(Debug)]
+pub struct Monotonic;
 
 /// What a policy counts into.
 ///
@@ -222,29 +239,7 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
     /// All zero.
     #[must_use]
     pub const fn new() -> Self {
-        assert!(SHARDS > 0, "one shard at least");
-        Self {
-            shards: [const { Shard::new() }; SHARDS],
-            tallies: [const { Count::new() }; TALLIES],
-            last_success: AtomicWord::new(NEVER),
-            last_failure: AtomicWord::new(NEVER),
-            baseline: Twin::new(),
-            resetting: Writing::new(),
-        }
-    }
-
-    /// What happened since it was made or last reset.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        // The baseline first: what is counted meanwhile is never behind it.
-        let baseline = self.baseline.load();
-        self.report(&self.read(), &baseline)
-    }
-
-    /// What happened since it was made, whatever was reset: for exporters of counters.
-    #[must_use]
-    pub fn raw(&self) -> Snapshot {
-        self.report(&self.read(), &[0; ENDS])
+        Self::from(Resettable { counted: Twin::new(), resetting: Writing::new() })
     }
 
     /// Begins to count anew in [`snapshot`](Self::snapshot). Latencies and the times of the last
@@ -254,9 +249,47 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
     ///
     /// Another caller is doing the same.
     pub fn reset(&self) -> Result<(), ResetBusy> {
-        let writer = self.resetting.try_begin().map_err(|_| ResetBusy)?;
-        self.baseline.replace(&writer, self.read().ends);
+        let writer = self.baseline.resetting.try_begin().map_err(|_| ResetBusy)?;
+        self.baseline.counted.replace(&writer, self.read().ends);
         Ok(())
+    }
+}
+
+impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS, Monotonic> {
+    /// All zero, and never reset.
+    #[must_use]
+    pub const fn monotonic() -> Self {
+        Self::from(Monotonic)
+    }
+}
+
+impl<const BUCKETS: usize, const SHARDS: usize, B> Metrics<BUCKETS, SHARDS, B> {
+    const fn from(baseline: B) -> Self {
+        assert!(SHARDS > 0, "one shard at least");
+        Self {
+            shards: [const { Shard::new() }; SHARDS],
+            tallies: [const { Count::new() }; TALLIES],
+            last_success: AtomicWord::new(NEVER),
+            last_failure: AtomicWord::new(NEVER),
+            baseline,
+        }
+    }
+
+    /// What happened since it was made or last reset.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot
+    where
+        B: Baseline,
+    {
+        // The baseline first: what is counted meanwhile is never behind it.
+        let baseline = self.baseline.load();
+        self.report(&self.read(), &baseline)
+    }
+
+    /// What happened since it was made, whatever was reset: for exporters of counters.
+    #[must_use]
+    pub fn raw(&self) -> Snapshot {
+        self.report(&self.read(), &[0; ENDS])
     }
 
     /// How long a call took that succeeded: `per_myriad` of 10 000 took no longer. `None` where
@@ -275,8 +308,8 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
         let at = (0..BUCKETS).find(|&index| {
             seen += in_bucket(index);
             seen >= rank
-        });
-        Some(histogram::value(BUCKETS, at.unwrap_or(BUCKETS - 1)))
+        })?;
+        Some(histogram::value(BUCKETS, at))
     }
 
     /// The counters as they are: ends before beginnings, so that none ends before it began.
@@ -373,13 +406,25 @@ impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {
     }
 }
 
+impl Baseline for Resettable {
+    fn load(&self) -> [Width; ENDS] {
+        self.counted.load()
+    }
+}
+
+impl Baseline for Monotonic {
+    fn load(&self) -> [Width; ENDS] {
+        [0; ENDS]
+    }
+}
+
 impl<const BUCKETS: usize, const SHARDS: usize> Default for Metrics<BUCKETS, SHARDS> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const BUCKETS: usize, const SHARDS: usize> Meter for Metrics<BUCKETS, SHARDS> {
+impl<const BUCKETS: usize, const SHARDS: usize, B: Baseline> Meter for Metrics<BUCKETS, SHARDS, B> {
     fn started(&self, shard: usize) {
         if let Some(shard) = self.shard(shard) {
             shard.started.add_one();

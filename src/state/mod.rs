@@ -28,7 +28,8 @@ pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
 pub use circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
 pub use histogram::{COARSE, COUNT_ONLY, FINE};
 pub use metrics::{
-    Attempts, Calls, Latency, Meter, Metrics, Refusals, ResetBusy, Snapshot, Tally, Transitions,
+    Attempts, Baseline, Calls, Latency, Meter, Metrics, Monotonic, Refusals, ResetBusy, Resettable,
+    Snapshot, Tally, Transitions,
 };
 pub use mode::{Mode, UnknownMode};
 pub use rule::{Rule, RuleError, Trip};
