@@ -55,6 +55,7 @@ pub mod observe;
 mod process;
 #[cfg(feature = "reload")]
 mod reload;
+mod report;
 mod resilience;
 #[cfg(feature = "macros")]
 mod resilient;

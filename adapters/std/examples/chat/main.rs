@@ -74,9 +74,8 @@ async fn story(args: &Args) -> Result<(), Box<dyn error::Error>> {
     let table = report::table(&bare_figures, &guarded_figures);
     let ending = format!("{table}\ntimeline: {}", args.out.display());
     if args.json {
-        let (state, refuses_for) = policy::breaker();
         eprintln!("{ending}");
-        println!("{:#}", metrics::to_json(&counted, state, refuses_for));
+        println!("{:#}", policy::reported());
     } else {
         println!("{ending}");
     }

@@ -6,11 +6,12 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
 use steadfast::{
-    Clock as _, Error, Event, OrElseError, Orchestrator, Reason, Strategy,
+    Error, Event, OrElseError, Orchestrator, Reason, Strategy,
     orchestrator::{Handle, Key, Registration, Watch},
     policy::Made,
-    state::{Snapshot, State},
+    state::Snapshot,
 };
 use steadfast_std::{Resilience, TokioClock, Watching};
 use tokio::{
@@ -85,10 +86,9 @@ pub(crate) fn counted() -> Snapshot {
     OPERATIONS.metrics(CHAT).expect("registered above").snapshot()
 }
 
-/// What the breaker does now, and for how much longer it refuses.
-pub(crate) fn breaker() -> (State, Duration) {
-    let (now, breaker) = (CLOCK.now(), OPERATIONS.breaker(CHAT).expect("registered above"));
-    (breaker.state(now), breaker.remaining(now))
+/// All that it counted and how its breaker is now, as JSON.
+pub(crate) fn reported() -> Value {
+    Resilience::over(&OPERATIONS).report(CLOCK)
 }
 
 fn chat() -> Handle<'static> {
