@@ -74,7 +74,7 @@ pub enum WireError {
     Malformed,
 }
 
-/// The bytes of a configuration do not fit the buffer: see [`Config::POSTCARD_BYTES`].
+/// The bytes of a configuration do not fit the buffer: `Config::POSTCARD_BYTES` are enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferTooSmall;
 
