@@ -6,11 +6,12 @@ use core::future::{pending, ready};
 use core::pin::pin;
 use core::task::{Context, Waker};
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use steadfast::orchestrator::{
-    Config, ConfigError, Conflict, Key, Kind, Name, NameError, Origin, OutOfRange, Overrides,
-    RegisterError, Registration, ResetError, UnknownOperation, Value, Warning,
+    Config, ConfigError, Conflict, Effective, Key, Kind, Name, NameError, Origin, OutOfRange,
+    Overrides, RegisterError, Registration, ResetError, UnknownOperation, Value, Warning,
 };
 use steadfast::policy::{Leave, Next, Stage};
 use steadfast::state::{Mode, Outcome, Settled, State};
@@ -771,4 +772,42 @@ fn a_check_tells_every_objection_and_changes_nothing() {
         .map(|strategy| ConfigError::Strategy(strategy, Conflict::MinNotBelowMax));
     assert_eq!(told(&Config::new().with_every_strategy(every)), strategies);
     assert_eq!(told(&Config::new()), []);
+}
+
+#[test]
+fn all_conflicts_of_an_operation_are_told_at_once_the_first_as_resolving_finds_it() {
+    let none = Registration::new();
+    let conflicts = |of: &Registration| -> Vec<Conflict> {
+        Effective::conflicts(Strategy::Balanced, &none, &none, of).collect()
+    };
+    // Lengths around one another by a microsecond and by the unit that rules are kept in.
+    let lengths = [1_000_000, 1_000_001, 1_000_032, 1_000_033];
+    let mut found = BTreeSet::new();
+    for (min, max) in pairs(&lengths) {
+        for (open_for, open_max) in pairs(&lengths) {
+            for (failures, of_last) in pairs(&[4, 5]) {
+                let registration = Registration::new()
+                    .given(Key::Min, min)
+                    .given(Key::Max, max)
+                    .given(Key::OpenFor, open_for)
+                    .given(Key::OpenMax, open_max)
+                    .given(Key::Failures, failures)
+                    .given(Key::OfLast, of_last);
+                let told = conflicts(&registration);
+                let resolved = Effective::resolve(Strategy::Balanced, &none, &none, &registration);
+                assert_eq!(told.first().copied(), resolved.err(), "{registration:?}");
+                assert_eq!(told.contains(&Conflict::MinNotBelowMax), min >= max);
+                assert_eq!(told.contains(&Conflict::OfLastBelowFailures), of_last < failures);
+                found.insert(told.len());
+            }
+        }
+    }
+    assert_eq!(found, BTreeSet::from([0, 1, 2, 3]));
+    // What follows from the other is never at odds with it.
+    assert_eq!(conflicts(&Registration::new().given(Key::Failures, 23)), []);
+    assert_eq!(conflicts(&Registration::new().given(Key::OpenFor, 86_400_000_000)), []);
+}
+
+fn pairs(values: &[u64]) -> Vec<(u64, u64)> {
+    values.iter().flat_map(|&one| values.iter().map(move |&other| (one, other))).collect()
 }

@@ -123,9 +123,9 @@ impl<const M: usize> Config<M> {
     /// The strategies that it is at odds with.
     pub(super) fn conflicts(&self) -> impl Iterator<Item = ConfigError> + '_ {
         let none = Registration::new();
-        Strategy::ALL.into_iter().filter_map(move |strategy| {
-            let conflict = Effective::resolve(strategy, &self.every, &none, &none).err()?;
-            Some(ConfigError::Strategy(strategy, conflict))
+        Strategy::ALL.into_iter().flat_map(move |strategy| {
+            let conflicts = Effective::conflicts(strategy, &self.every, &none, &none);
+            conflicts.map(move |conflict| ConfigError::Strategy(strategy, conflict))
         })
     }
 }

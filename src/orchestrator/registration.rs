@@ -185,19 +185,8 @@ impl Effective {
         registered: &Registration,
         configured: &Registration,
     ) -> Result<Self, Conflict> {
-        let (strategy, named_by) = match (configured.strategy, registered.strategy) {
-            (Some(strategy), _) => (strategy, Origin::Configured),
-            (None, Some(strategy)) => (strategy, Origin::Registered),
-            (None, None) => (default, Origin::DefaultStrategy),
-        };
-        // What follows from the others follows from what they become.
-        let mut values = values_of(&strategy.settings());
-        set(&mut values, Key::OfLast, 0);
-        set(&mut values, Key::OpenMax, 0);
-        set(&mut values, Key::Lease, 0);
-        lay_over(&mut values, every);
-        lay_over(&mut values, registered);
-        lay_over(&mut values, configured);
+        let (strategy, named_by) = named(default, registered, configured);
+        let values = laid_out(strategy, every, registered, configured);
         match settings_of(&values) {
             Ok(settings) => Ok(Self {
                 strategy,
@@ -209,6 +198,18 @@ impl Effective {
             }),
             Err(conflict) => Err(conflict),
         }
+    }
+
+    /// Every reason for which [`resolve`](Self::resolve) fails of the same; its own is the first.
+    pub fn conflicts(
+        default: Strategy,
+        every: &Registration,
+        registered: &Registration,
+        configured: &Registration,
+    ) -> impl Iterator<Item = Conflict> + use<> {
+        let (strategy, _) = named(default, registered, configured);
+        let values = laid_out(strategy, every, registered, configured);
+        Conflict::ALL.into_iter().filter(move |conflict| conflict.is_in(&values))
     }
 
     /// The strategy.
@@ -310,6 +311,22 @@ impl Effective {
 }
 
 impl Conflict {
+    /// In the order in which they are found.
+    const ALL: [Self; 3] =
+        [Self::MinNotBelowMax, Self::OfLastBelowFailures, Self::OpenMaxBelowOpenFor];
+
+    /// Whether it is among `values`.
+    fn is_in(self, values: &[u32; KEYS]) -> bool {
+        let [one, other] = self.keys().map(|key| get(values, key));
+        match self {
+            Self::MinNotBelowMax => one >= other,
+            // None: it follows from the other.
+            Self::OfLastBelowFailures => one != 0 && one < other,
+            // In the unit that both are kept in.
+            Self::OpenMaxBelowOpenFor => one != 0 && one.div_ceil(32) < other.div_ceil(32),
+        }
+    }
+
     /// The two keys.
     #[must_use]
     pub const fn keys(self) -> [Key; 2] {
@@ -480,6 +497,37 @@ const fn values_of(settings: &Settings) -> [u32; KEYS] {
     set(&mut values, Key::Lease, micros(rule.lease_for()));
     set(&mut values, Key::Slots, settings.slots as u64);
     set(&mut values, Key::Mode, settings.mode as u64);
+    values
+}
+
+/// The strategy that is the strongest, and who named it.
+const fn named(
+    default: Strategy,
+    registered: &Registration,
+    configured: &Registration,
+) -> (Strategy, Origin) {
+    match (configured.strategy, registered.strategy) {
+        (Some(strategy), _) => (strategy, Origin::Configured),
+        (None, Some(strategy)) => (strategy, Origin::Registered),
+        (None, None) => (default, Origin::DefaultStrategy),
+    }
+}
+
+/// The values of `strategy`, under those given.
+const fn laid_out(
+    strategy: Strategy,
+    every: &Registration,
+    registered: &Registration,
+    configured: &Registration,
+) -> [u32; KEYS] {
+    // What follows from the others follows from what they become.
+    let mut values = values_of(&strategy.settings());
+    set(&mut values, Key::OfLast, 0);
+    set(&mut values, Key::OpenMax, 0);
+    set(&mut values, Key::Lease, 0);
+    lay_over(&mut values, every);
+    lay_over(&mut values, registered);
+    lay_over(&mut values, configured);
     values
 }
 

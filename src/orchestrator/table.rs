@@ -223,8 +223,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         Ok(())
     }
 
-    /// Tells every reason for which [`configure`](Self::configure) would not go by `config` now, one
-    /// an operation. Nothing changes.
+    /// Tells every reason for which [`configure`](Self::configure) would not go by `config` now.
+    /// Nothing changes.
     pub fn check<const M: usize>(&self, config: &Config<M>, tell: impl FnMut(ConfigError)) {
         match self.writing.try_begin() {
             Ok(writer) => self.objections(&writer, config).for_each(tell),
@@ -240,19 +240,19 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     ) -> impl Iterator<Item = ConfigError> + 'a {
         let every = config.every_by_default();
         let none = Registration::new();
-        let registered = self.rows().filter_map(move |row| {
+        let conflicts = move |name: Name, registered: &Registration, configured: &Registration| {
+            Effective::conflicts(default_of(&every), &every, registered, configured)
+                .map(move |conflict| ConfigError::Operation(name, conflict))
+        };
+        let registered = self.rows().flat_map(move |row| {
             let name = row.entry.name();
             let configured = config.operation(&name).unwrap_or(&none);
-            let conflict = resolve(&every, &row.entry.registered(), configured).err()?;
-            Some(ConfigError::Operation(name, conflict))
+            conflicts(name, &row.entry.registered(), configured)
         });
         let unknown = |name: &Name| !matches!(self.place(&name.to_words()), Place::Taken(_));
         let new = config.operations().filter(move |(name, _)| unknown(name));
         let full = new.clone().count() > N - self.len();
-        let new = new.filter_map(move |(name, configured)| {
-            let conflict = resolve(&every, &none, configured).err()?;
-            Some(ConfigError::Operation(*name, conflict))
-        });
+        let new = new.flat_map(move |(name, configured)| conflicts(*name, &none, configured));
         let full = full.then_some(ConfigError::Full { capacity: N });
         config.conflicts().chain(registered).chain(new).chain(full)
     }
@@ -402,8 +402,12 @@ fn resolve(
     registered: &Registration,
     configured: &Registration,
 ) -> Result<Effective, Conflict> {
-    let default = every.named().unwrap_or(Strategy::Balanced);
-    Effective::resolve(default, every, registered, configured)
+    Effective::resolve(default_of(every), every, registered, configured)
+}
+
+/// The strategy of an operation that names none.
+fn default_of(every: &Registration) -> Strategy {
+    every.named().unwrap_or_default()
 }
 
 /// What a place without an operation has.

@@ -98,10 +98,11 @@ impl Document {
     pub(crate) fn strategy_problems(&self) -> Vec<(Conflict, Problem)> {
         let none = Registration::new();
         let mut found: Vec<(Conflict, Vec<Strategy>)> = Vec::new();
-        for strategy in Strategy::ALL {
-            let Err(conflict) = Effective::resolve(strategy, &self.every, &none, &none) else {
-                continue;
-            };
+        let conflicts = Strategy::ALL.into_iter().flat_map(|strategy| {
+            let conflicts = Effective::conflicts(strategy, &self.every, &none, &none);
+            conflicts.map(move |conflict| (strategy, conflict))
+        });
+        for (strategy, conflict) in conflicts {
             match found.iter_mut().find(|(known, _)| *known == conflict) {
                 Some((_, strategies)) => strategies.push(strategy),
                 None => found.push((conflict, vec![strategy])),
@@ -199,7 +200,7 @@ impl Reader {
                     self.problems.push(Problem::new(path.clone(), what).allowed(STRATEGY));
                 }
             }
-            self.conflicts(&path, registration);
+            self.conflicts(&path, &registration);
             if self.problems.len() > before {
                 self.unsound.insert(name);
             }
@@ -277,16 +278,13 @@ impl Reader {
     }
 
     /// What is at odds in `registration` whatever lies below it.
-    fn conflicts(&mut self, path: &str, mut registration: Registration) {
+    fn conflicts(&mut self, path: &str, registration: &Registration) {
         let none = Registration::new();
-        while let Err(conflict) =
-            Effective::resolve(Strategy::Balanced, &none, &none, &registration)
-        {
+        for conflict in Effective::conflicts(Strategy::Balanced, &none, &none, registration) {
             let [one, other] = conflict.keys();
             if registration.get(one).is_some() && registration.get(other).is_some() {
                 self.problems.push(Problem::new(format!("{path}.{one}"), conflict.to_string()));
             }
-            registration = without(registration, &conflict.keys());
         }
     }
 
@@ -326,14 +324,6 @@ impl Reader {
         let what = format!("is no setting{hint}");
         self.problems.push(Problem::new(path, what).allowed(names.join(", ")));
     }
-}
-
-/// The same without `keys`.
-pub(crate) fn without(registration: Registration, keys: &[Key]) -> Registration {
-    let strategy = registration.named();
-    let bare = strategy.map_or_else(Registration::new, Registration::by);
-    let left = registration.iter().filter(|(key, _)| !keys.contains(key));
-    left.fold(bare, |left, (key, value)| with(left, key, value))
 }
 
 /// The same with a value that was read by the key's range.
