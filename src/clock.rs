@@ -29,6 +29,20 @@ pub trait Clock {
     fn shard_hint(&self) -> usize {
         0
     }
+
+    /// When the device had best wake up for a retry that must not come before `earliest`: later
+    /// than that, where it wakes up anyway soon after. An answer before `earliest` counts as it.
+    ///
+    /// Asking changes nothing: the answer is not always taken.
+    fn next_wake_up(&self, earliest: Instant) -> Instant {
+        earliest
+    }
+
+    /// Whether there is energy for waking up at `at`, which is charged for if so. Asked at `now`,
+    /// when nothing else stands against a retry at `at`.
+    fn pay_for_wake_up(&self, _now: Instant, _at: Instant) -> bool {
+        true
+    }
 }
 
 /// Waits on a clock without blocking.
@@ -193,6 +207,14 @@ impl<C: Clock + ?Sized> Clock for &C {
 
     fn shard_hint(&self) -> usize {
         C::shard_hint(self)
+    }
+
+    fn next_wake_up(&self, earliest: Instant) -> Instant {
+        C::next_wake_up(self, earliest)
+    }
+
+    fn pay_for_wake_up(&self, now: Instant, at: Instant) -> bool {
+        C::pay_for_wake_up(self, now, at)
     }
 }
 

@@ -33,7 +33,7 @@ pub enum Reason {
     Class,
     /// All attempts have been made.
     Attempts,
-    /// The retry budget is spent.
+    /// The retry budget is spent, or the clock's budget of wake-ups.
     Budget,
     /// The retry would start after the retry window.
     Window,

@@ -52,7 +52,17 @@ impl Clock for Distinct {
     fn shard_hint(&self) -> usize {
         33
     }
+
+    fn next_wake_up(&self, earliest: Instant) -> Instant {
+        earliest.after(secs(66))
+    }
+
+    fn pay_for_wake_up(&self, now: Instant, at: Instant) -> bool {
+        (now, at) != NOT_PAID
+    }
 }
+
+const NOT_PAID: (Instant, Instant) = (at(7), at(77));
 
 impl Sleep for Distinct {
     type Sleeping = Ready<()>;
@@ -77,14 +87,20 @@ impl Wait for Distinct {
     }
 }
 
+/// The next wake-up, and which others are paid.
+type Energy = (Instant, [bool; 2]);
+
 #[test]
 fn a_reference_to_a_clock_says_what_the_clock_says_and_waits_as_it_does() {
-    fn answers(clock: impl Sleep + Wait) -> (Instant, Option<u64>, usize, [u32; 2]) {
+    fn answers(clock: impl Sleep + Wait) -> (Instant, Option<u64>, usize, [u32; 2], Energy) {
         let random = [Sleep::random(&clock), Wait::random(&clock)];
-        (clock.now(), clock.unix_micros(), clock.shard_hint(), random)
+        let (now, later) = NOT_PAID;
+        let paid = [clock.pay_for_wake_up(now, later), clock.pay_for_wake_up(later, now)];
+        let energy = (clock.next_wake_up(at(1)), paid);
+        (clock.now(), clock.unix_micros(), clock.shard_hint(), random, energy)
     }
     let clock = Distinct::default();
-    let expected = (at(11), Some(22), 33, [44, 55]);
+    let expected = (at(11), Some(22), 33, [44, 55], (at(67), [false, true]));
     assert_eq!(answers(Distinct::default()), expected);
     assert_eq!(answers(&clock), expected);
     let asked = |wait: &dyn Fn()| {
@@ -96,9 +112,10 @@ fn a_reference_to_a_clock_says_what_the_clock_says_and_waits_as_it_does() {
 }
 
 #[test]
-fn a_clock_knows_no_wall_time_and_one_shard_unless_it_says_otherwise() {
+fn a_clock_knows_no_wall_time_one_shard_and_no_want_of_energy_unless_it_says_otherwise() {
     let clock = ManualClock::new();
     assert_eq!((clock.unix_micros(), clock.shard_hint()), (None, 0));
+    assert_eq!((clock.next_wake_up(at(5)), clock.pay_for_wake_up(at(0), at(5))), (at(5), true));
 }
 
 // --- Moved by hand --------------------------------------------------------------------------------

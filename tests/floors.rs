@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("policy::backoff", 7),
     ("policy::classify", 7),
     ("policy::operation", 7),
+    ("policy::pace", 7),
     ("policy::strategy", 8),
     ("error", 9),
     ("policy::event", 10),

@@ -418,15 +418,15 @@ impl<'p> Driven<'p> {
         };
         self.asked = self.asked.max(asked.map(|wait| now.after(wait)));
         self.failed |= !matches!(result, Some(Ok(())));
-        let (worked, mut drawn) = (matches!(result, Some(Ok(()))), 0);
+        let (worked, drawn) = (matches!(result, Some(Ok(()))), Cell::new(0));
         let step = self.run.settle(attempt, now, result, || {
-            drawn += 1;
+            drawn.set(drawn.get() + 1);
             random
         });
         tallies.tell(&step.events);
         let retries = step.events.iter().filter(|event| matches!(event, Event::Retry { .. }));
         assert_eq!(retries.count() == 1, matches!(step.next, Next::Retry(_)), "told otherwise");
-        assert!(drawn <= 1, "drew {drawn} times");
+        assert!(drawn.get() <= 1, "drew {} times", drawn.get());
         let under_way = self.attempts.len() as u32 + self.forgotten;
         match step.next {
             // Of an attempt that outlives its call only the breaker hears.

@@ -87,7 +87,8 @@ fn drive<'p, T, E, C: Classifier<E>, P: Borrow<Policy<'p, C>>>(
             Leave::NotNow => continue,
         };
         let result = operation(attempt.made());
-        let step = run.settle(attempt, clock.now(), Some(result), || clock.random());
+        let pace = (|| clock.random(), clock);
+        let step = run.settle(attempt, clock.now(), Some(result), pace);
         run.tell(&step.events);
         match step.next {
             Next::Done(result) => return result,

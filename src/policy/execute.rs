@@ -115,7 +115,8 @@ pub(crate) async fn execute_mut<'p, T, E, C: Classifier<E>>(
             Leave::NotNow => continue,
         };
         let result = within(&clock, attempt.ends(), operation()).await;
-        let step = run.settle(attempt, clock.now(), result, || clock.random());
+        let pace = (|| clock.random(), &clock);
+        let step = run.settle(attempt, clock.now(), result, pace);
         run.tell(&step.events);
         match step.next {
             Next::Done(result) => return result,
@@ -288,7 +289,8 @@ where
                     let attempt = attempt.take();
                     this.doing.set(Doing::Asking);
                     let Some(attempt) = attempt else { continue };
-                    let step = run.settle(attempt, clock.now(), result, || clock.random());
+                    let pace = (|| clock.random(), clock);
+                    let step = run.settle(attempt, clock.now(), result, pace);
                     run.tell(&step.events);
                     match step.next {
                         Next::Done(result) => {

@@ -16,7 +16,13 @@
 //! After a failure, another attempt is made only if all of these hold, asked in this order: the
 //! class allows it · attempts are left · the budget pays · the wait ends inside the retry window and
 //! before the deadline · the service asked for no longer wait than allowed · the breaker will admit
-//! at the end of the wait. Otherwise the execution returns at once: nobody sleeps towards a refusal.
+//! at the end of the wait · the clock [pays](crate::Clock::pay_for_wake_up) for waking up then.
+//! Otherwise the execution returns at once: nobody sleeps towards a refusal.
+//!
+//! A retry waits on for the clock's [next wake-up](crate::Clock::next_wake_up) if all of these hold
+//! then too, and the deadline is no nearer to it than the attempt's timeout. A retry without a wait,
+//! a first attempt (a probe, too) and one beside another that is under way find the device awake:
+//! they take no wake-up.
 
 mod backoff;
 pub(crate) mod blocking;
@@ -25,6 +31,7 @@ mod event;
 pub(crate) mod execute;
 mod fallback;
 mod operation;
+mod pace;
 pub(crate) mod plan;
 mod run;
 mod strategy;
@@ -39,6 +46,7 @@ pub use event::{Event, Events, Observe, Stage};
 pub use execute::Execute;
 pub use fallback::{Answered, ExecuteOrElse, Fallback, Later, Now};
 pub use operation::{Made, Once, Operation, Plain, Told};
+pub use pace::Pace;
 pub use run::{Attempt, Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
 

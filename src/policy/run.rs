@@ -31,6 +31,7 @@ use core::time::Duration;
 use super::classify::{Class, Classifier, Retry, Verdict};
 use super::event::{Event, Events, Stage};
 use super::operation::Made;
+use super::pace::Pace;
 use super::{Parts, Policy};
 use crate::clock::{Instant, micros};
 use crate::error::{Error, Reason};
@@ -158,7 +159,8 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     /// Asks for leave to make the next attempt. There is none once the execution is over.
     ///
     /// With one under way it asks for a second one, which the retry budget pays and which only a
-    /// closed breaker admits; there is never a third.
+    /// closed breaker admits; there is never a third. The device is awake for the one under way: no
+    /// wake-up is paid for the second.
     pub fn attempt(&mut self, now: Instant) -> Step<Leave<'p, E>> {
         if self.call.ended {
             return Step { next: Leave::NotNow, events: Events::NONE };
@@ -178,14 +180,15 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
     }
 
-    /// Takes an attempt's result, `None` if it ran out of time. `random` is called if there is to
-    /// be a wait.
+    /// Takes an attempt's result, `None` if it ran out of time. `pace` is asked if there is to be a
+    /// wait: a closure that gives random bits, say, or `(random, &clock)` for a clock that knows of
+    /// [wake-ups](crate::Clock::next_wake_up).
     pub fn settle<T>(
         &mut self,
         mut attempt: Attempt<'p>,
         now: Instant,
         result: Option<Result<T, E>>,
-        random: impl FnOnce() -> u32,
+        pace: impl Pace,
     ) -> Step<Next<T, E>>
     where
         C: Classifier<E>,
@@ -232,7 +235,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         if self.under_way > 0 || self.call.ended {
             return Step { next: Next::Pending, events: Events::new(moved, None) };
         }
-        match self.again(now, verdict, cut, random) {
+        match self.again(now, verdict, cut, pace) {
             Ok((at, wait)) => {
                 let event = Event::Retry { attempt: self.made, wait, class: verdict.class };
                 Step { next: Next::Retry(at), events: Events::new(moved, Some(event)) }
@@ -351,7 +354,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             Some(Ok(permit)) => Some(permit),
             None => None,
         };
-        let timeout = now.plus(policy.limits.attempt_timeout);
+        let timeout = self.timeout_at(now);
         let earlier = timeout.min(ends);
         Ok(Attempt {
             permit,
@@ -406,7 +409,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         now: Instant,
         verdict: Verdict,
         cut: bool,
-        random: impl FnOnce() -> u32,
+        pace: impl Pace,
     ) -> Result<(Instant, Duration), Refusal> {
         let &Policy { limits, backoff, parts: Parts { breaker, budget, .. }, .. } = self.policy();
         // With two attempts under way, either may have asked.
@@ -433,26 +436,43 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
         let (failed, previous) = (self.made, self.previous_wait);
         let wait = match asked {
-            None => backoff.wait(failed, previous, random()),
-            Some(asked) => backoff.wait_asked(asked, failed, previous, random()),
+            None => backoff.wait(failed, previous, pace.random()),
+            Some(asked) => backoff.wait_asked(asked, failed, previous, pace.random()),
         };
-        let at = now.after(wait);
-        if at > self.window_ends() {
-            return Err(no(Reason::Window));
-        }
-        if over(at, self.ends()) && !fault::DEADLINE_IGNORED {
-            return Err(no(Reason::Deadline));
-        }
-        if asked.is_some_and(|asked| micros(asked) > limits.max_asked_wait) {
-            return Err(no(Reason::AskedWait));
-        }
-        if let Some(Err(open)) = breaker.map(|breaker| breaker.peek(at)) {
-            let until = asked_until.max(Some(open.admits_at));
-            return Err(Refusal { until, ..no(Reason::BreakerOpen) });
+        let permitted = |at| {
+            if at > self.window_ends() {
+                return Err(no(Reason::Window));
+            }
+            if over(at, self.ends()) && !fault::DEADLINE_IGNORED {
+                return Err(no(Reason::Deadline));
+            }
+            if asked.is_some_and(|asked| micros(asked) > limits.max_asked_wait) {
+                return Err(no(Reason::AskedWait));
+            }
+            if let Some(Err(open)) = breaker.map(|breaker| breaker.peek(at)) {
+                let until = asked_until.max(Some(open.admits_at));
+                return Err(Refusal { until, ..no(Reason::BreakerOpen) });
+            }
+            Ok(())
+        };
+        let earliest = now.after(wait);
+        // Without a wait, the device is awake.
+        let sleeps = earliest > now;
+        let aligned = if sleeps { pace.next_wake_up(earliest) } else { earliest };
+        // No time is taken from the attempt for it.
+        let aligns = aligned > earliest && self.timeout_at(aligned) <= self.ends();
+        let at = match aligns && permitted(aligned).is_ok() {
+            true => aligned,
+            false => permitted(earliest).map(|()| earliest)?,
+        };
+        // Asked last: what is charged is used.
+        if sleeps && !pace.pay_for_wake_up(now, at) {
+            return Err(no(Reason::Budget));
         }
         self.retried_once |= matches!(verdict.retry, Retry::Once);
+        // Not the aligned one, by which jitter would grow.
         self.previous_wait = wait;
-        Ok((at, wait))
+        Ok((at, at.since(now)))
     }
 
     fn give_up(&mut self, stopped: Reason, retry_at: Option<Instant>) -> Error<E> {
@@ -474,6 +494,11 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
 
     fn ends(&self) -> Instant {
         self.call.began.plus(self.policy().limits.deadline)
+    }
+
+    /// When an attempt that begins at `at` runs out of its own time.
+    fn timeout_at(&self, at: Instant) -> Instant {
+        at.plus(self.policy().limits.attempt_timeout)
     }
 
     fn window_ends(&self) -> Instant {

@@ -96,7 +96,7 @@ pub enum Tally {
     BulkheadFull,
     /// Refused: the limiter has none left.
     Limited,
-    /// Refused: the retry budget is spent.
+    /// Refused: the retry budget is spent, or the clock's budget of wake-ups.
     Budget,
     /// Refused: the retry window would be over.
     Window,
