@@ -5,6 +5,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod clock;
+mod energy;
 mod error;
 mod fault;
 pub mod orchestrator;
@@ -12,6 +13,7 @@ pub mod policy;
 pub mod state;
 
 pub use clock::{Clock, Instant, ManualClock, ManualSleep, Sleep, Wait};
+pub use energy::Frugal;
 pub use error::{Error, OrElseError, Reason};
 pub use orchestrator::Orchestrator;
 pub use policy::{

@@ -9,7 +9,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::thread;
 
-use steadfast::{Clock, Instant, ManualClock, Sleep, Wait};
+use steadfast::{Clock, Frugal, Instant, ManualClock, Sleep, Wait};
 
 use common::{at, secs, yields};
 
@@ -103,12 +103,16 @@ fn a_reference_to_a_clock_says_what_the_clock_says_and_waits_as_it_does() {
     let expected = (at(11), Some(22), 33, [44, 55], (at(67), [false, true]));
     assert_eq!(answers(Distinct::default()), expected);
     assert_eq!(answers(&clock), expected);
+    assert_eq!(answers(Frugal::new(&clock)), expected, "one that was told nothing");
     let asked = |wait: &dyn Fn()| {
         wait();
         clock.asked.take()
     };
     assert_eq!(asked(&|| drop(Sleep::sleep_until(&&clock, at(7)))), Some(at(7)));
     assert_eq!(asked(&|| Wait::wait_until(&&clock, at(8))), Some(at(8)));
+    let frugal = Frugal::new(&clock);
+    assert_eq!(asked(&|| drop(Sleep::sleep_until(&frugal, at(9)))), Some(at(9)));
+    assert_eq!(asked(&|| Wait::wait_until(&frugal, at(10))), Some(at(10)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("fault", 0),
     ("state::word", 0),
     ("clock", 1),
+    ("energy", 2),
     ("state::rule", 2),
     ("state::circuit", 3),
     ("state::histogram", 2),

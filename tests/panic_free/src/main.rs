@@ -12,8 +12,9 @@ use steadfast::orchestrator::Config;
 use steadfast::policy::{Growth, Leave, Next};
 use steadfast::state::{COARSE, Circuit, Outcome};
 use steadfast::{
-    Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Classify, Clock, Error, Event, Instant,
-    Jitter, Metrics, OrElseError, Orchestrator, Policy, Rule, Sleep, Strategy, Trip, Verdict, Wait,
+    Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Classify, Clock, Error, Event, Frugal,
+    Instant, Jitter, Metrics, OrElseError, Orchestrator, Policy, Rule, Sleep, Strategy, Trip,
+    Verdict, Wait,
 };
 
 static BREAKER: Breaker = Breaker::new(Trip::after(3).of_last(9), Duration::from_secs(9));
@@ -29,6 +30,9 @@ static POLICY: Policy = Policy::of(Strategy::Critical)
         black_box(event);
     });
 
+static FRUGAL: Frugal<Ticks> =
+    Frugal::new(Ticks).wakes_per_hour(60).aligned(next_wake_up, Duration::from_secs(9));
+
 static TABLE: Orchestrator<4, COARSE> = Orchestrator::new();
 
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +47,7 @@ impl Classify for Fault {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Ticks;
 
 impl Clock for Ticks {
@@ -72,6 +77,10 @@ impl Wait for Ticks {
     fn random(&self) -> u32 {
         black_box(4)
     }
+}
+
+const fn next_wake_up(earliest: Instant) -> Option<Instant> {
+    if earliest.as_micros() % 2 == 0 { Some(earliest) } else { None }
 }
 
 /// Ready once: `core::future::Ready` panics when polled after that.
@@ -106,6 +115,8 @@ fn executions() {
         _ => Ok(black_box(7)),
     };
     poll(POLICY.execute(Ticks, operation));
+    poll(POLICY.execute(&FRUGAL, operation));
+    let _ = black_box(POLICY.execute_blocking(&FRUGAL, |_| black_box(Err::<u32, _>(Fault(0)))));
     poll(POLICY.execute_once(Ticks, operation()));
     poll(POLICY.execute_told(Ticks, |made| ready(Err::<(), _>(Fault(made.attempt as u8)))));
     poll(POLICY.execute_or_else(Ticks, operation, fallback));
