@@ -73,7 +73,7 @@ impl Reason {
         match self {
             Self::Class => "not worth a retry",
             Self::Attempts => "no attempts left",
-            Self::Budget => "retry budget spent",
+            Self::Budget => "budget spent",
             Self::Window => "retry window over",
             Self::Deadline => "deadline passed",
             Self::AskedWait => "asked to wait longer than allowed",

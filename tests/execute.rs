@@ -188,7 +188,7 @@ fn r07_a_refusal_by_the_budget_keeps_the_original_error_and_says_why() {
     let error = clock.block_on(policy.execute(&clock, failing)).unwrap_err();
     assert_eq!((error.stopped, error.attempts), (Reason::Budget, 2));
     assert_eq!((error.last, error.class), (Some(fault(Class::Transient)), Some(Class::Transient)));
-    assert_eq!(error.to_string(), "retry budget spent after 2 attempts (transient)");
+    assert_eq!(error.to_string(), "budget spent after 2 attempts (transient)");
     let error = clock.block_on(policy.execute(&clock, failing)).unwrap_err();
     assert_eq!((error.stopped, error.attempts), (Reason::Budget, 1), "a first one is always made");
 }

@@ -336,7 +336,7 @@ fn an_event_is_a_line_for_a_log() {
         (Event::HalfOpened, "breaker half-open"),
         (Event::Closed, "breaker closed"),
         (refused(Reason::BreakerOpen, Some(secs(30))), "refused: breaker open, for 30s"),
-        (refused(Reason::Budget, None), "refused: retry budget spent"),
+        (refused(Reason::Budget, None), "refused: budget spent"),
     ] {
         assert_eq!(event.to_string(), text);
     }
