@@ -9,6 +9,7 @@ use crate::policy::classify::Class;
 ///
 /// [`source`](core::error::Error::source) is the operation's last error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Error<E> {
     /// The operation's last error. `None` if no attempt returned one: all were refused or ran out
@@ -27,6 +28,7 @@ pub struct Error<E> {
 
 /// Why no further attempt was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Reason {
     /// The failure is of a class that another attempt would not mend.
@@ -53,6 +55,7 @@ pub enum Reason {
 
 /// What an execution with a fallback ends in when the fallback has no answer either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OrElseError<E, X> {
     /// The fallback let the execution's error stand.
     GaveUp(Error<E>),

@@ -8,6 +8,8 @@ mod clock;
 mod energy;
 mod error;
 mod fault;
+#[cfg(feature = "defmt")]
+mod format;
 pub mod orchestrator;
 pub mod policy;
 pub mod state;

@@ -45,7 +45,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("orchestrator::health", 20),
     ("orchestrator::report", 20),
     ("orchestrator", 21),
-    ("lib", 22),
+    ("format", 22),
+    ("lib", 23),
 ];
 
 #[test]

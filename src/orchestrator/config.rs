@@ -22,6 +22,7 @@ pub struct Config<const M: usize> {
 
 /// Why a configuration is not what it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The name of an operation is none.

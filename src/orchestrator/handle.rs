@@ -38,6 +38,7 @@ pub struct Handle<'o, C = ByError> {
 ///
 /// Breaker, budget and bulkhead are not among it: all callers of an operation share them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Overrides {
     attempts: Option<u32>,
     backoff: Option<Backoff>,

@@ -8,6 +8,7 @@ use crate::state::Mode;
 
 /// A setting of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is what its path says: see `Key::path`")]
 pub enum Key {
@@ -40,6 +41,7 @@ pub enum Key {
 
 /// How a setting is written, and in what it is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Kind {
     /// `true` (1) or `false` (0).
     Flag,
@@ -75,10 +77,12 @@ pub enum Value {
 
 /// A value is not in the range of its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct OutOfRange(pub Key);
 
 /// No setting has that path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownKey;
 
 struct Spec {
@@ -222,6 +226,7 @@ impl fmt::Display for Kind {
 
 /// What is allowed, such as `a number of seconds, 0.05 to 86400`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Allowed(pub Key);
 
 impl fmt::Display for Allowed {

@@ -29,6 +29,7 @@ pub struct Registration {
 
 /// Two settings that do not go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Conflict {
     /// The shortest wait is not below the longest.
@@ -41,6 +42,7 @@ pub enum Conflict {
 
 /// What is allowed, and probably not meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Warning {
     /// One execution alone may open the breaker: it opens after fewer failures than attempts + 2.
@@ -57,6 +59,7 @@ pub enum Warning {
 
 /// Where a setting comes from, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Origin {
     /// The live configuration, for this operation.

@@ -30,10 +30,12 @@ pub struct Orchestrator<const N: usize, const BUCKETS: usize = FINE, const SHARD
 
 /// The table has no operation of that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownOperation;
 
 /// Why the metrics of an operation are not reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ResetError {
     /// The table has no operation of that name.
     UnknownOperation,
@@ -43,6 +45,7 @@ pub enum ResetError {
 
 /// Why an operation is not registered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RegisterError {
     /// Its name is none.

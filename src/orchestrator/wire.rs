@@ -46,6 +46,7 @@ use crate::policy::Strategy;
 
 /// Why a configuration cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum WireError {
     /// It is of another version than this one reads.
@@ -76,6 +77,7 @@ pub enum WireError {
 
 /// The bytes of a configuration do not fit the buffer: `Config::POSTCARD_BYTES` are enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BufferTooSmall;
 
 #[cfg(feature = "postcard")]

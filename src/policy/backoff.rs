@@ -18,6 +18,7 @@ pub struct Backoff {
 
 /// How waits grow with the number k = 1, 2, … of failed attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Growth {
     /// `multiplier`
     Constant,
@@ -45,6 +46,7 @@ pub enum Jitter {
 
 /// What is wrong with a [`Backoff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BackoffError {
     /// A length is an hour at most.

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 /// What kind of failure it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Class {
     /// It may work the next time: a reset connection, a 500.
@@ -28,6 +29,7 @@ pub enum Class {
 
 /// Whether a failed attempt may be made again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Retry {
     /// No.
     Never,
@@ -71,10 +73,12 @@ pub trait Classifier<E: ?Sized> {
 
 /// Errors say their own class: they implement [`Classify`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ByError;
 
 /// Every error is transient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct RetryAll;
 
 impl Verdict {

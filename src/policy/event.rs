@@ -39,6 +39,7 @@ pub enum Event {
 
 /// Who may refuse an attempt, in the order in which they are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Stage {
     /// The time that the execution has.
@@ -66,6 +67,7 @@ pub trait Observe: Sync {
 
 /// The events of one step, oldest first: two at the most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Events([Option<Event>; 2]);
 
 impl Events {

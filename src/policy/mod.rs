@@ -105,6 +105,7 @@ struct Parts<'s> {
 
 /// What is wrong with a [`Policy`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PolicyError {
     /// One attempt at least.

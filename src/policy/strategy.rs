@@ -9,6 +9,7 @@ use crate::state::{BudgetRule, Mode, Rule, Trip};
 
 /// A named policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Strategy {
     /// User-facing calls: answer soon.
     Aggressive,
@@ -53,6 +54,7 @@ pub struct Settings {
 
 /// A name that is none of the four strategies'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownStrategy;
 
 impl Strategy {

@@ -91,6 +91,7 @@ pub trait Guarded {
 
 /// The breaker refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BreakerOpen {
     /// When it will admit again, if nothing else happens: [`Instant::MAX`] if it is forced open.
     pub admits_at: Instant,
@@ -98,6 +99,7 @@ pub struct BreakerOpen {
 
 /// What a breaker is doing, as seen at some instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum State {
     /// Attempts go through.
     Closed,

@@ -39,6 +39,7 @@ pub struct BudgetRule {
 
 /// What is wrong with a [`BudgetRule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BudgetRuleError {
     /// It has 1 to 10 000 tokens.

@@ -30,10 +30,12 @@ pub trait Slotted {
 
 /// No slot is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct BulkheadFull;
 
 /// A bulkhead has one slot at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct NoSlots;
 
 impl Bulkhead {

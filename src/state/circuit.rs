@@ -32,6 +32,7 @@ use crate::fault;
 /// The mode is looked at where the hot word does not say closed, so a forced open circuit is Open in
 /// its hot word too. All else keeps the mode, and whoever decided by another one loses the cold word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Circuit {
     hot: u32,
     cold: u32,
@@ -39,6 +40,7 @@ pub struct Circuit {
 
 /// What a circuit's hot word says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Phase {
     /// Attempts go through and are counted.
     Closed {
@@ -61,11 +63,13 @@ pub enum Phase {
 
 /// Leave to make one attempt, good for the epoch that gave it and for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "settle it or release it"]
 pub struct Ticket(u32);
 
 /// The answer to a request to make an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "an admitted attempt is settled or released by its ticket"]
 pub enum Admission {
     /// Go ahead. It may have made the circuit half-open.
@@ -76,6 +80,7 @@ pub enum Admission {
 
 /// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Outcome {
     /// It worked.
     Success,
@@ -85,6 +90,7 @@ pub enum Outcome {
 
 /// What a settled attempt brought about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Settled {
     /// It was counted.
     Counted,
@@ -98,6 +104,7 @@ pub enum Settled {
 
 /// A circuit's change of phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Transition {
     /// Too many failures, a failed probe, or forced.
     Opened,

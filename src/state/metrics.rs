@@ -66,6 +66,7 @@ impl fmt::Debug for dyn Meter + '_ {
 
 /// What is rare enough to be counted when it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Tally {
     /// A call gave up after an attempt.
@@ -121,6 +122,7 @@ pub enum Tally {
 /// At any moment `calls.started` is the sum of the other calls, and `attempts.started` that of the
 /// other attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Calls: executions of the policy.
@@ -145,6 +147,7 @@ pub struct Snapshot {
 
 /// Calls by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Calls {
     /// All of them.
@@ -165,6 +168,7 @@ pub struct Calls {
 
 /// Attempts by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Attempts {
     /// All of them.
@@ -183,6 +187,7 @@ pub struct Attempts {
 
 /// Attempts not made, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each is the reason of its name")]
@@ -199,6 +204,7 @@ pub struct Refusals {
 
 /// What a breaker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Transitions {
     /// Times it opened.
@@ -233,6 +239,7 @@ pub struct Latency {
 
 /// Another caller is resetting the same metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ResetBusy;
 
 impl<const BUCKETS: usize, const SHARDS: usize> Metrics<BUCKETS, SHARDS> {

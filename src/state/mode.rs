@@ -5,6 +5,7 @@ use core::str::FromStr;
 
 /// What a circuit does with what it decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Mode {
     /// It does as it decides.
     #[default]
@@ -20,6 +21,7 @@ pub enum Mode {
 
 /// A name that is none of the four modes'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownMode;
 
 impl Mode {

@@ -17,6 +17,7 @@ pub struct Rule {
 
 /// How many failures among how many outcomes open a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Trip {
     failures: u8,
     window: u8,
@@ -24,6 +25,7 @@ pub struct Trip {
 
 /// What is wrong with a [`Rule`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RuleError {
     /// It opens after 1 to 23 failures.

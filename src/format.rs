@@ -1,0 +1,226 @@
+//! How `defmt` shows what a derive would show poorly: lengths as seconds, names and settings as text.
+
+use core::time::Duration;
+
+use defmt::{Format, Formatter, write};
+
+use crate::clock::{Instant, micros};
+use crate::orchestrator::{Config, Effective, Health, Name, Registration, Value};
+use crate::policy::{Backoff, Event, Jitter, Made, Settings, Verdict};
+use crate::state::{BudgetRule, Latency, Rule};
+
+/// Seconds, to the microsecond.
+struct Length(Duration);
+
+impl Format for Length {
+    fn format(&self, f: Formatter<'_>) {
+        match self.0 {
+            Duration::MAX => write!(f, "unlimited"),
+            length => write!(f, "{=u64:us} s", micros(length)),
+        }
+    }
+}
+
+impl Format for Instant {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{=u64:us}", self.as_micros());
+    }
+}
+
+impl Format for Name {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{=str}", self.as_str());
+    }
+}
+
+/// The sentences of its `Display`.
+impl Format for Event {
+    fn format(&self, f: Formatter<'_>) {
+        match *self {
+            Self::Retry { attempt, wait, class } => {
+                write!(f, "attempt {=u32} failed ({}), next in {}", attempt, class, Length(wait));
+            }
+            Self::Opened => write!(f, "breaker opened"),
+            Self::HalfOpened => write!(f, "breaker half-open"),
+            Self::Closed => write!(f, "breaker closed"),
+            Self::Refused { stage: _, reason, wait: Some(wait) } => {
+                write!(f, "refused: {}, for {}", reason, Length(wait));
+            }
+            Self::Refused { stage: _, reason, wait: None } => write!(f, "refused: {}", reason),
+        }
+    }
+}
+
+impl Format for Verdict {
+    fn format(&self, f: Formatter<'_>) {
+        let Self { class, retry, not_before } = *self;
+        write!(
+            f,
+            "Verdict {{ class: {}, retry: {}, not_before: {} }}",
+            class,
+            retry,
+            not_before.map(Length)
+        );
+    }
+}
+
+impl Format for Made {
+    fn format(&self, f: Formatter<'_>) {
+        let Self { attempt, time_left } = *self;
+        write!(f, "Made {{ attempt: {=u32}, time_left: {} }}", attempt, Length(time_left));
+    }
+}
+
+impl Format for Jitter {
+    fn format(&self, f: Formatter<'_>) {
+        match *self {
+            Self::None => write!(f, "None"),
+            Self::Additive(most) => write!(f, "Additive({})", Length(most)),
+            Self::Full => write!(f, "Full"),
+            Self::Equal => write!(f, "Equal"),
+            Self::Decorrelated => write!(f, "Decorrelated"),
+        }
+    }
+}
+
+impl Format for Backoff {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Backoff {{ growth: {}, multiplier: {}, min: {}, max: {}, jitter: {} }}",
+            self.growth(),
+            Length(self.multiplier()),
+            Length(self.min()),
+            Length(self.max()),
+            self.jitter_kind(),
+        );
+    }
+}
+
+impl Format for Rule {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Rule {{ trip: {}, open_for: {}, growth_tenths: {=u32}, open_max: {}, probes: {=u32}, lease: {} }}",
+            self.trip(),
+            Length(self.open_for()),
+            self.growth_tenths(),
+            Length(self.open_max()),
+            self.probe_count(),
+            Length(self.lease_for()),
+        );
+    }
+}
+
+impl Format for BudgetRule {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "BudgetRule {{ tokens: {=u32}, thousandths_per_success: {=u32}, refill: {} }}",
+            self.tokens(),
+            self.per_success(),
+            Length(self.refill_period()),
+        );
+    }
+}
+
+impl Format for Latency {
+    fn format(&self, f: Formatter<'_>) {
+        let Self { p50, p95, p99 } = *self;
+        write!(
+            f,
+            "Latency {{ p50: {}, p95: {}, p99: {} }}",
+            p50.map(Length),
+            p95.map(Length),
+            p99.map(Length)
+        );
+    }
+}
+
+impl Format for Settings {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Settings {{ attempts: {=u32}, backoff: {}, window: {}, attempt_timeout: {}, deadline: {}, max_asked_wait: {}, ",
+            self.attempts,
+            self.backoff,
+            Length(self.window),
+            Length(self.attempt_timeout),
+            Length(self.deadline),
+            Length(self.max_asked_wait),
+        );
+        write!(
+            f,
+            "breaker: {}, budget: {}, slots: {=u32}, retry_enabled: {=bool}, breaker_enabled: {=bool}, mode: {} }}",
+            self.breaker,
+            self.budget,
+            self.slots,
+            self.retry_enabled,
+            self.breaker_enabled,
+            self.mode,
+        );
+    }
+}
+
+impl Format for Value {
+    fn format(&self, f: Formatter<'_>) {
+        match *self {
+            Self::Flag(on) => write!(f, "{=bool}", on),
+            Self::Count(count) => write!(f, "{=u64}", count),
+            Self::Length(length) => Length(length).format(f),
+            Self::Thousandths(value) => write!(f, "{=u64}/1000", value),
+            Self::Choice(name) => write!(f, "{=str}", name),
+            Self::None => write!(f, "none"),
+        }
+    }
+}
+
+/// Each setting that it gives, under its path.
+impl Format for Registration {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Registration {{ strategy: {}", self.named());
+        for (key, value) in self.iter() {
+            write!(f, ", {=str}: {}", key.path(), key.value(value));
+        }
+        write!(f, " }}");
+    }
+}
+
+impl<const M: usize> Format for Config<M> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Config {{ default_strategy: {}, ", self.default_strategy());
+        write!(f, "every_strategy: {}", self.every_strategy());
+        for (name, registration) in self.operations() {
+            write!(f, ", {}: {}", name, registration);
+        }
+        write!(f, " }}");
+    }
+}
+
+/// Origins of single settings are left out: [`Effective::origin`] tells them.
+impl Format for Effective {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Effective {{ strategy: {}, named_by: {}, settings: {} }}",
+            self.strategy(),
+            self.named_by(),
+            self.settings(),
+        );
+    }
+}
+
+impl<const N: usize> Format for Health<N> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "Health {{ healthy: {=bool}, open: {=[?]}, half_open: {=[?]}, breakers: {=usize}, operations: {=usize}, timestamp: {} }}",
+            self.healthy,
+            self.open_circuit_breakers.as_slice(),
+            self.half_open_circuit_breakers.as_slice(),
+            self.total_circuit_breakers,
+            self.total_operations,
+            self.timestamp,
+        );
+    }
+}
