@@ -55,6 +55,13 @@ fn neighbours_in_a_fleet_spread_over_the_whole_wait() {
 }
 
 #[test]
+fn no_two_devices_of_a_large_fleet_are_alike() {
+    // By 32 bits of key, ten pairs would be.
+    let fleet: HashSet<_> = (0..300_000_u32).map(|serial| first(&serial.to_be_bytes())).collect();
+    assert_eq!(fleet.len(), 300_000);
+}
+
+#[test]
 fn a_sequence_does_not_come_round() {
     let random = Random::seeded(b"an id");
     let drawn: HashSet<_> = (0..200_000).map(|_| random.draw()).collect();
