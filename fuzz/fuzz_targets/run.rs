@@ -126,7 +126,8 @@ fuzz_target!(|input: Input| {
     let breaker = breaker.and_then(|numbers| rule(numbers)).map(Breaker::with_rule);
     let bulkhead = slots.and_then(|slots| Bulkhead::try_new(u32::from(slots % 5)).ok());
     let budget = budget.and_then(|(tokens, per_success, refill)| {
-        BudgetRule::try_new(tokens.into(), per_success.into(), refill.get()).ok()
+        // As few as one execution can use up.
+        BudgetRule::try_new(u32::from(tokens % 12), per_success.into(), refill.get()).ok()
     });
     let budget = budget.map(Budget::with_rule);
     let metrics = Metrics::new();
@@ -165,13 +166,21 @@ struct Shared<'a> {
 
 /// What the policy promises.
 #[derive(Clone, Copy)]
-struct Promised {
+struct Promised<'a> {
     attempts: u32,
     window: Duration,
     timeout: Duration,
     deadline: Duration,
     max_asked_wait: Duration,
     backoff: Backoff,
+    budget: Option<&'a Budget>,
+}
+
+impl Promised<'_> {
+    /// Whether the budget may have paid just now: what it paid left it more than half.
+    fn paid(&self) -> bool {
+        self.budget.is_none_or(|budget| budget.tokens() >= budget.rule().tokens() / 2)
+    }
 }
 
 fn rule((failures, window, probes, open_for, lease): (u8, u8, u8, Length, Length)) -> Option<Rule> {
@@ -181,7 +190,7 @@ fn rule((failures, window, probes, open_for, lease): (u8, u8, u8, Length, Length
         .ok()
 }
 
-fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifier>, Promised) {
+fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifier>, Promised<'a>) {
     let growth = match settings.growth % 3 {
         0 => Growth::Constant,
         1 => Growth::Linear,
@@ -206,6 +215,7 @@ fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifie
         deadline: Duration::MAX,
         max_asked_wait: length(settings.max_asked_wait),
         backoff,
+        budget: shared.budget,
     };
     let mut policy = Policy::new()
         .classify((|said: &Said| said.verdict()) as Classifier)
@@ -266,7 +276,7 @@ struct Driven<'p> {
 
 fn by_hand<'p>(
     policy: &'p Policy<'p, Classifier>,
-    promised: &Promised,
+    promised: &Promised<'_>,
     shared: &Shared<'_>,
     clock: &ManualClock,
     operations: &[Operation],
@@ -350,7 +360,7 @@ impl<'p> Driven<'p> {
     fn attempt(
         &mut self,
         now: Instant,
-        promised: &Promised,
+        promised: &Promised<'_>,
         shared: &Shared<'_>,
         tallies: &mut Tallies,
     ) {
@@ -371,6 +381,7 @@ impl<'p> Driven<'p> {
                 may_start(self.made, self.began, now, promised);
                 assert!(under_way < 2, "a third attempt");
                 assert!(under_way == 0 || closed, "a second probe");
+                assert!(under_way == 0 || promised.paid(), "a second attempt that nobody paid");
                 let ends = now.after(promised.timeout).min(self.began.after(promised.deadline));
                 assert_eq!(attempt.ends(), ends, "it ends at another instant");
                 assert_eq!(attempt.made().attempt, self.made);
@@ -385,7 +396,7 @@ impl<'p> Driven<'p> {
                     under_way == 0 && !self.over,
                     "over while an attempt is under way, or twice"
                 );
-                self.over(&error, promised, tallies);
+                self.over(&error, now, promised, tallies);
             }
             Leave::NotNow => assert!(under_way > 0 || self.over, "not now, and when?"),
         }
@@ -397,7 +408,7 @@ impl<'p> Driven<'p> {
         second: bool,
         answer: Answer,
         random: u32,
-        promised: &Promised,
+        promised: &Promised<'_>,
         tallies: &mut Tallies,
     ) {
         let Some(attempt) = self.take(second) else { return };
@@ -439,13 +450,16 @@ impl<'p> Driven<'p> {
             }
             Next::Done(Err(error)) => {
                 assert!(!worked, "an answer was lost");
-                self.over(&error, promised, tallies);
+                let until = self.asked.map_or(now, |asked| asked.max(now));
+                self.over(&error, until, promised, tallies);
             }
             Next::Retry(at) => {
                 assert!(!worked && under_way == 0, "no time to retry");
                 assert!(self.made < promised.attempts, "a retry too many");
+                assert!(promised.paid(), "a retry that nobody paid");
                 may_start(self.made + 1, self.began, at, promised);
-                assert!(asked.is_none_or(|asked| asked <= promised.max_asked_wait), "too long");
+                let short = |asked: Duration| asked.min(LONGEST) <= promised.max_asked_wait;
+                assert!(asked.is_none_or(short), "too long");
                 let shortest = promised.backoff.wait(self.made, Duration::ZERO, 0);
                 assert!(at >= now.after(shortest), "earlier than the back-off");
                 assert!(asked.is_none_or(|asked| at >= now.after(asked)), "earlier than asked");
@@ -456,9 +470,15 @@ impl<'p> Driven<'p> {
         }
     }
 
-    fn over(&mut self, error: &Error<Said>, promised: &Promised, tallies: &mut Tallies) {
+    fn over(
+        &mut self,
+        error: &Error<Said>,
+        until: Instant,
+        promised: &Promised<'_>,
+        tallies: &mut Tallies,
+    ) {
         self.over = true;
-        consistent(error, self.made, self.failed, promised);
+        consistent(error, until, self.made, self.failed, promised);
         match self.made {
             0 => tallies.calls.refused += 1,
             _ => tallies.calls.failed += 1,
@@ -526,7 +546,7 @@ struct Log {
 
 fn by_driver(
     policy: &Policy<'_, Classifier>,
-    promised: &Promised,
+    promised: &Promised<'_>,
     shared: &Shared<'_>,
     clock: &ManualClock,
     operations: &[Operation],
@@ -582,7 +602,9 @@ fn by_driver(
                         Ok(()) => assert!(log.works.get(), "an answer out of nothing"),
                         Err(error) => {
                             assert!(!log.works.get(), "an answer was lost");
-                            consistent(&error, log.made.get(), log.made.get() > 0, promised);
+                            let (now, made) = (clock.now(), log.made.get());
+                            let until = log.failed.take().map_or(now, |asked| asked.max(now));
+                            consistent(&error, until, made, made > 0, promised);
                         }
                     }
                     break;
@@ -623,22 +645,36 @@ impl Operation {
 }
 
 /// The number of an attempt, and when it starts.
-fn may_start(number: u32, began: Instant, at: Instant, promised: &Promised) {
+fn may_start(number: u32, began: Instant, at: Instant, promised: &Promised<'_>) {
     assert!(number <= promised.attempts, "an attempt too many");
     let ends = began.after(promised.deadline);
     assert!(at < ends || ends == Instant::MAX, "an attempt after the deadline");
     assert!(number == 1 || at <= began.after(promised.window), "an attempt after the window");
 }
 
-fn consistent(error: &Error<Said>, made: u32, failed: bool, promised: &Promised) {
+/// `until` is now, or when the service's wait ends.
+fn consistent(
+    error: &Error<Said>,
+    until: Instant,
+    made: u32,
+    failed: bool,
+    promised: &Promised<'_>,
+) {
     assert_eq!(error.attempts, made, "it counts otherwise");
     assert_eq!(error.class.is_some(), failed, "a class of nothing, or none");
     assert!(failed || error.last.is_none(), "an error of nothing");
     match error.stopped {
         Reason::Attempts => assert_eq!(made, promised.attempts, "attempts are left"),
         Reason::Class | Reason::Budget | Reason::AskedWait => assert!(failed, "without one"),
-        Reason::BreakerOpen => assert!(error.retry_at.is_some(), "nobody knows when"),
+        Reason::BreakerOpen => {
+            assert!(error.retry_at.is_some() || until >= END_OF_TIME, "nobody knows when");
+        }
         Reason::Gated | Reason::Limited => panic!("there is no such part"),
         _ => {}
     }
 }
+
+/// The last week that an [`Instant`] can tell: waits are cut off there.
+const END_OF_TIME: Instant = Instant::from_micros(u64::MAX - (1 << 40));
+/// A longer wait is taken for one of this length.
+const LONGEST: Duration = Duration::from_micros(u64::MAX);
