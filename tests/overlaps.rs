@@ -5,13 +5,14 @@ mod common;
 use core::time::Duration;
 
 use steadfast::policy::{Attempt, ByError, Next, Run};
-use steadfast::{Class, Classify, Error, Policy, Reason, Verdict};
+use steadfast::{Class, Classify, Error, Policy, Reason, Retry, Verdict};
 
 use common::{at, granted, zero};
 
-/// A failure that is retried, one that is not, and one that asks for ten seconds.
+/// A failure that is retried, one that is not, one that is once, and one that asks for ten seconds.
 const PLAIN: Verdict = Verdict::of(Class::Transient);
 const HOPELESS: Verdict = Verdict::of(Class::Permanent);
+const BILLED: Verdict = Verdict::of(Class::Timeout).retry(Retry::Once);
 const ASKING: Verdict = Verdict::of(Class::RateLimited).not_before(Duration::from_secs(10));
 
 #[test]
@@ -35,6 +36,28 @@ fn a_hopeless_failure_holds_while_attempts_overlap() {
     let third = granted(run.attempt(at(1)).next);
     assert!(matches!(settle(&mut run, second, 2, PLAIN), Next::Pending));
     assert_eq!(done(settle(&mut run, third, 3, PLAIN)).stopped, Reason::Class);
+}
+
+#[test]
+fn a_failure_that_allows_one_retry_allows_one_while_attempts_overlap() {
+    let policy = Policy::new().attempts(9);
+    let mut run = policy.start(at(0), 0);
+    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    assert!(matches!(settle(&mut run, first, 1, BILLED), Next::Pending));
+    assert!(matches!(settle(&mut run, second, 2, PLAIN), Next::Retry(_)));
+    let third = granted(run.attempt(at(3)).next);
+    assert_eq!(done(settle(&mut run, third, 4, BILLED)).stopped, Reason::Class);
+}
+
+#[test]
+fn nobody_retries_again_beside_a_failure_that_allowed_one_retry() {
+    let policy = Policy::new().attempts(9);
+    let mut run = policy.start(at(0), 0);
+    let first = granted(run.attempt(at(0)).next);
+    assert!(matches!(settle(&mut run, first, 1, BILLED), Next::Retry(_)));
+    let (second, third) = (granted(run.attempt(at(2)).next), granted(run.attempt(at(2)).next));
+    assert!(matches!(settle(&mut run, second, 3, BILLED), Next::Pending));
+    assert_eq!(done(settle(&mut run, third, 4, PLAIN)).stopped, Reason::Class);
 }
 
 #[test]

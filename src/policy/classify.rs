@@ -39,6 +39,17 @@ pub enum Retry {
     Yes,
 }
 
+impl Retry {
+    /// What is left when either decides.
+    pub(super) const fn least(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Never, _) | (_, Self::Never) => Self::Never,
+            (Self::Once, _) | (_, Self::Once) => Self::Once,
+            (Self::Yes, Self::Yes) => Self::Yes,
+        }
+    }
+}
+
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]

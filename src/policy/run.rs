@@ -57,8 +57,8 @@ pub struct Run<'p, E, C, P = &'p Policy<'p, C>> {
     previous_wait: Duration,
     /// Until when the failures since an attempt last began alone asked to be left alone.
     asked_until: Option<Instant>,
-    /// One of those is not worth a retry.
-    hopeless: bool,
+    /// The least that one of those allows.
+    allowed: Retry,
     last: Option<E>,
     class: Option<Class>,
 }
@@ -150,7 +150,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             retried_once: false,
             previous_wait: Duration::ZERO,
             asked_until: None,
-            hopeless: false,
+            allowed: Retry::Yes,
             last: None,
             class: None,
         }
@@ -220,7 +220,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         self.class = Some(verdict.class);
         let asked_until = verdict.not_before.map(|wait| now.after(wait));
         self.asked_until = self.asked_until.max(asked_until);
-        self.hopeless |= matches!(verdict.retry, Retry::Never);
+        self.allowed = self.allowed.least(verdict.retry);
         if let Some(meter) = self.call.meter {
             meter.failed(now);
         }
@@ -310,7 +310,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
         if self.under_way == 0 {
             self.asked_until = None;
-            self.hopeless = false;
+            self.allowed = Retry::Yes;
         }
         self.made += 1;
         self.under_way += 1;
@@ -422,9 +422,12 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         // Each retryable failure takes its token, whether or not a retry follows.
         let paid = matches!(verdict.retry, Retry::Never)
             || budget.is_none_or(|(rule, tokens)| tokens.withdraw(&rule, now));
-        if self.hopeless || (self.retried_once && matches!(verdict.retry, Retry::Once)) {
-            return Err(no(Reason::Class));
-        }
+        let once = match self.allowed {
+            Retry::Never => return Err(no(Reason::Class)),
+            Retry::Once if self.retried_once => return Err(no(Reason::Class)),
+            Retry::Once => true,
+            Retry::Yes => false,
+        };
         if self.made >= self.attempts {
             return Err(no(Reason::Attempts));
         }
@@ -469,7 +472,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         if sleeps && !pace.pay_for_wake_up(now, at) {
             return Err(no(Reason::Budget));
         }
-        self.retried_once |= matches!(verdict.retry, Retry::Once);
+        self.retried_once |= once;
         // Not the aligned one, by which jitter would grow.
         self.previous_wait = wait;
         Ok((at, at.since(now)))
