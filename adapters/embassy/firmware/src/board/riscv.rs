@@ -18,7 +18,13 @@ pub fn tick_every(cycles: u32) {
 
 /// Arms the timer for its next interrupt.
 pub fn again() {
-    let at = now().wrapping_add(PERIOD.load(Ordering::Relaxed).into());
+    tick_after(PERIOD.load(Ordering::Relaxed));
+}
+
+/// Lets the timer interrupt next after `cycles`, and not for what was due before. From within the
+/// interrupt, whose next period it then is.
+pub fn tick_after(cycles: u32) {
+    let at = now().wrapping_add(cycles.into());
     // SAFETY: the registers of the one hart's timer, which nobody else touches. The high word is
     // out of reach while the low one changes: no interrupt comes in between.
     unsafe {
