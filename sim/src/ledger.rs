@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use steadfast::policy::{Event, Made};
 use steadfast::state::{Phase, Snapshot, State};
-use steadfast::{Budget, Classify as _, Error, Reason, Retry};
+use steadfast::{Budget, Classify as _, Error, Instant, Reason, Retry};
 
 use crate::clock::Timeline;
 use crate::plan::{S, Shared, Terms};
@@ -24,6 +24,7 @@ pub(crate) struct Ledger {
     counts: [u64; PARTS],
     calls_begun: u64,
     attempts_made: u64,
+    hedges: u64,
     /// The counts when the metrics were last reset.
     baseline: [u64; PARTS],
     /// When the breaker opened, by the clock, while it is open.
@@ -41,8 +42,10 @@ struct Call {
     terms: Terms,
     began: Option<u64>,
     attempts: u32,
-    under_way: Option<Attempt>,
+    under_way: Vec<Attempt>,
     last: Option<Fault>,
+    /// What failed while another attempt was under way, since one last began alone.
+    besides: Besides,
     /// It failed once by an error that allows one retry.
     retried_once: bool,
     /// The next attempt is made at this time of the clock, or later.
@@ -53,10 +56,19 @@ struct Call {
 
 #[derive(Clone, Copy)]
 struct Attempt {
+    number: u32,
     granted: u64,
     ends: u64,
     probe: bool,
     steps: u64,
+}
+
+/// What of failures has to be remembered until the other attempt has failed too.
+#[derive(Clone, Copy, Default)]
+struct Besides {
+    asked_until: u64,
+    never: bool,
+    once: bool,
 }
 
 /// What is counted, in the order of [`counted`].
@@ -108,6 +120,7 @@ impl Ledger {
             counts: [0; PARTS],
             calls_begun: 0,
             attempts_made: 0,
+            hedges: 0,
             baseline: [0; PARTS],
             opened: None,
             half_open: false,
@@ -120,7 +133,7 @@ impl Ledger {
     /// The shared state was made anew.
     pub(crate) fn forget(&mut self) {
         (self.counts, self.baseline) = ([0; PARTS], [0; PARTS]);
-        (self.calls_begun, self.attempts_made) = (0, 0);
+        (self.calls_begun, self.attempts_made, self.hedges) = (0, 0, 0);
         (self.opened, self.half_open, self.late_before) = (None, false, 0);
         self.climbed = self.timeline.climbed();
     }
@@ -138,14 +151,20 @@ impl Ledger {
             terms,
             began: None,
             attempts: 0,
-            under_way: None,
+            under_way: Vec::new(),
             last: None,
+            besides: Besides::default(),
             retried_once: false,
             not_before: 0,
             gave_up: false,
             ended: false,
         });
         self.calls.len() - 1
+    }
+
+    /// Its attempts may outlive their time.
+    pub(crate) fn overruns(&self, call: usize) -> bool {
+        self.calls[call].terms.overruns
     }
 
     pub(crate) const fn polling(&mut self, call: usize) {
@@ -161,8 +180,8 @@ impl Ledger {
         }
     }
 
-    /// The operation is asked for an attempt.
-    pub(crate) fn attempt(&mut self, call: usize, made: Option<Made>, shared: &Shared) {
+    /// The operation is asked for an attempt; its number.
+    pub(crate) fn attempt(&mut self, call: usize, made: Option<Made>, shared: &Shared) -> u32 {
         let (now, clock) = (self.timeline.last(), self.timeline.clock());
         self.note(format_args!("call {call} attempts"));
         let half_open = self.half_open;
@@ -187,14 +206,20 @@ impl Ledger {
         let window = began.saturating_add(terms.window);
         let deadline = began.saturating_add(terms.deadline);
         let ends = now.saturating_add(terms.attempt_timeout).min(deadline);
-        let alone = entry.under_way.is_none();
-        entry.under_way = Some(Attempt { granted: now, ends, probe: half_open, steps });
+        let besides = entry.under_way.len();
+        if besides == 0 {
+            entry.besides = Besides::default();
+        }
+        entry.under_way.push(Attempt { number, granted: now, ends, probe: half_open, steps });
+        let most = if terms.hedges { 2 } else { 1 };
         self.attempts_made += 1;
+        self.hedges += besides as u64;
         if number > 1 {
             self.count(Part::Retry);
         }
 
-        assert!(alone, "call {call} has two attempts under way");
+        assert!(besides < most, "call {call} has {} attempts under way", besides + 1);
+        assert!(besides == 0 || !half_open, "call {call} hedges with a probe");
         assert!(number <= terms.attempts, "call {call} makes attempt {number}");
         assert!(now < deadline, "call {call} attempts at its deadline or later");
         assert!(clock >= not_before, "call {call} attempts {} µs early", not_before - clock);
@@ -204,12 +229,37 @@ impl Ledger {
             assert!(made.attempt == number, "call {call} is told the wrong number");
             assert!(left == ends - now, "call {call} has {} µs and is told {left}", ends - now);
         }
+        number
+    }
+
+    /// No second attempt is made now, for `reason` if an event told one.
+    pub(crate) fn no_second(&mut self, call: usize, reason: Option<Reason>, shared: &Shared) {
+        self.note(format_args!("call {call} does not hedge"));
+        let entry = &self.calls[call];
+        let closed = self.opened.is_none() && !self.half_open;
+        let asked = closed && entry.attempts < entry.terms.attempts;
+        // All is asked for before the budget, which tells nobody.
+        let unpaid = asked && reason.is_none();
+        assert!(asked || reason.is_none(), "call {call} was not to ask: {reason:?}");
+        assert!(!unpaid || shared.budget.is_some(), "call {call} may hedge, and does not");
+        let reason = if unpaid { Some(Reason::Budget) } else { reason };
+        reason.and_then(refused).into_iter().for_each(|part| self.count(part));
+    }
+
+    /// The attempt that ended failed, at `now`, while the other is under way.
+    pub(crate) fn failed_besides(&mut self, call: usize, now: Instant) {
+        let entry = &mut self.calls[call];
+        let Some(verdict) = entry.last.map(|fault| fault.verdict()) else { return };
+        let until = verdict.not_before.map_or(0, |asked| now.after(asked).as_micros());
+        entry.besides.asked_until = entry.besides.asked_until.max(until);
+        entry.besides.never |= verdict.retry == Retry::Never;
+        entry.besides.once |= verdict.retry == Retry::Once;
     }
 
     /// The operation's future returns.
-    pub(crate) fn replied(&mut self, call: usize, result: Result<(), Fault>) {
+    pub(crate) fn replied(&mut self, call: usize, number: u32, result: Result<(), Fault>) {
         self.note(format_args!("call {call} gets {result:?}"));
-        self.calls[call].under_way = None;
+        self.calls[call].end_attempt(number);
         match result {
             Ok(()) => self.count(Part::AttemptSucceeded),
             Err(fault) => {
@@ -220,8 +270,8 @@ impl Ledger {
     }
 
     /// The operation's future is dropped.
-    pub(crate) fn dropped(&mut self, call: usize) {
-        if self.calls[call].under_way.take().is_none() {
+    pub(crate) fn dropped(&mut self, call: usize, number: u32) {
+        if !self.calls[call].end_attempt(number) {
             return;
         }
         self.note(format_args!("call {call} loses its attempt"));
@@ -271,9 +321,16 @@ impl Ledger {
         let verdict = entry.last.map(|fault| fault.verdict());
         let asked = verdict.and_then(|verdict| verdict.not_before);
         let asked = asked.map_or(0, |asked| asked.as_micros() as u64);
+        let besides = entry.besides;
+        let asked = asked.max(besides.asked_until.saturating_sub(now));
         let (terms, made, once) = (entry.terms, entry.attempts, entry.retried_once);
-        let how = verdict.map_or(Retry::Yes, |verdict| verdict.retry);
+        let how = match verdict.map_or(Retry::Yes, |verdict| verdict.retry) {
+            _ if besides.never => Retry::Never,
+            Retry::Yes if besides.once => Retry::Once,
+            how => how,
+        };
         entry.retried_once |= how == Retry::Once;
+        assert!(entry.under_way.is_empty(), "call {call} retries before its other attempt ends");
         entry.not_before = now.saturating_add(terms.least_wait(made).max(asked));
         assert!(attempt == made, "call {call} counts {attempt} attempts of {made}");
         assert!(how != Retry::Never, "call {call} retries what no retry mends");
@@ -285,16 +342,7 @@ impl Ledger {
     /// The execution has no answer; a fallback may follow.
     pub(crate) fn gave_up(&mut self, call: usize, error: &Error<Fault>) {
         self.note(format_args!("call {call} gives up: {error}"));
-        let refused = match error.stopped {
-            Reason::BreakerOpen => Some(Part::BreakerOpen),
-            Reason::BulkheadFull => Some(Part::BulkheadFull),
-            Reason::Budget => Some(Part::Budget),
-            Reason::Window => Some(Part::Window),
-            Reason::Deadline => Some(Part::Deadline),
-            Reason::AskedWait => Some(Part::AskedWait),
-            _ => None,
-        };
-        refused.into_iter().for_each(|part| self.count(part));
+        refused(error.stopped).into_iter().for_each(|part| self.count(part));
         let entry = &mut self.calls[call];
         entry.gave_up = true;
         let (made, said) = (entry.attempts, error.attempts);
@@ -387,8 +435,11 @@ impl Ledger {
         let now = self.timeline.clock();
         let outlives = |entry: &Call| {
             let deadline = entry.began?.saturating_add(entry.terms.deadline);
+            if entry.terms.overruns {
+                return None;
+            }
             let over = !entry.gave_up && !entry.ended && now >= deadline;
-            let attempt = entry.under_way.is_some_and(|attempt| now >= attempt.ends);
+            let attempt = entry.under_way.iter().any(|attempt| now >= attempt.ends);
             (over || attempt).then_some(if over { "deadline" } else { "attempt's time" })
         };
         let late = self.calls.iter().enumerate().find_map(|(n, entry)| Some((n, outlives(entry)?)));
@@ -396,7 +447,7 @@ impl Ledger {
             panic!("call {call} outlives its {what}");
         }
         if let (Some(breaker), Some(opened)) = (&shared.breaker, self.opened) {
-            let at = steadfast::Instant::from_micros(now);
+            let at = Instant::from_micros(now);
             let open_for = breaker.rule().open_for();
             let over = now > opened + open_for.as_micros() as u64 + TICK;
             let open = breaker.state(at) == State::Open;
@@ -411,7 +462,7 @@ impl Ledger {
         let under_way = self.under_way().count();
         assert!(under_way == 0, "{under_way} attempts are under way at rest");
         if let Some(breaker) = &shared.breaker {
-            let now = steadfast::Instant::from_micros(self.timeline.clock());
+            let now = Instant::from_micros(self.timeline.clock());
             let (circuit, rule) = (breaker.circuit(), breaker.rule());
             let at = circuit.admits_at(rule, now);
             let admits = circuit.would_admit(rule, at);
@@ -426,14 +477,14 @@ impl Ledger {
         (self.trace.hash, self.trace.events)
     }
 
-    /// Calls and attempts since the shared state was made.
-    pub(crate) const fn totals(&self) -> (u64, u64) {
-        (self.calls_begun, self.attempts_made)
+    /// Calls, attempts, and second ones, since the shared state was made.
+    pub(crate) const fn totals(&self) -> [u64; 3] {
+        [self.calls_begun, self.attempts_made, self.hedges]
     }
 
     /// Those still under way are of an epoch that is over.
     fn end_probes(&mut self) {
-        for attempt in self.calls.iter_mut().filter_map(|call| call.under_way.as_mut()) {
+        for attempt in self.calls.iter_mut().flat_map(|call| &mut call.under_way) {
             attempt.probe = false;
         }
     }
@@ -443,7 +494,29 @@ impl Ledger {
     }
 
     fn under_way(&self) -> impl Iterator<Item = &Attempt> {
-        self.calls.iter().filter_map(|call| call.under_way.as_ref())
+        self.calls.iter().flat_map(|call| &call.under_way)
+    }
+}
+
+impl Call {
+    /// False if it had ended before.
+    fn end_attempt(&mut self, number: u32) -> bool {
+        let before = self.under_way.len();
+        self.under_way.retain(|attempt| attempt.number != number);
+        self.under_way.len() < before
+    }
+}
+
+/// What a refusal counts as.
+const fn refused(reason: Reason) -> Option<Part> {
+    match reason {
+        Reason::BreakerOpen => Some(Part::BreakerOpen),
+        Reason::BulkheadFull => Some(Part::BulkheadFull),
+        Reason::Budget => Some(Part::Budget),
+        Reason::Window => Some(Part::Window),
+        Reason::Deadline => Some(Part::Deadline),
+        Reason::AskedWait => Some(Part::AskedWait),
+        _ => None,
     }
 }
 

@@ -6,13 +6,16 @@
 //! | `plan.rs` | what a seed decides before anything happens |
 //! | `clock.rs` | virtual time, and a clock that shows it wrongly |
 //! | `executor.rs` | tasks, polled in an order that the seed decides |
+//! | `hedge.rs`, `block.rs` | callers that make a second attempt, and callers that block |
 //! | `provider.rs` | the service that is called |
 //! | `ledger.rs` | what happened, by a count of its own, and what must hold |
 //! | `world.rs` | the run: callers, drops, clock steps and reboots |
 #![expect(clippy::indexing_slicing, reason = "a panic here ends the seed, and says so")]
 
+mod block;
 mod clock;
 mod executor;
+mod hedge;
 mod ledger;
 mod plan;
 mod provider;

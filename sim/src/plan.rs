@@ -34,6 +34,10 @@ pub(crate) struct Terms {
     pub(crate) attempt_timeout: u64,
     pub(crate) deadline: u64,
     pub(crate) max_asked_wait: u64,
+    /// A second attempt may be under way.
+    pub(crate) hedges: bool,
+    /// An attempt may outlive its time.
+    pub(crate) overruns: bool,
 }
 
 impl Dice {
@@ -131,6 +135,8 @@ impl Terms {
             attempt_timeout: if dice.chance(20) { FOREVER } else { dice.scale(10 * MS, 120 * S) },
             deadline: dice.scale(50 * MS, 900 * S),
             max_asked_wait: if dice.chance(30) { FOREVER } else { dice.scale(100 * MS, 120 * S) },
+            hedges: false,
+            overruns: false,
         }
     }
 
@@ -155,6 +161,8 @@ impl Terms {
             attempt_timeout: timeout * S,
             deadline: deadline * S,
             max_asked_wait: asked * S,
+            hedges: false,
+            overruns: false,
         }
     }
 

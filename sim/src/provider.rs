@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     /// It may have been billed: once more, not oftener.
     Interrupted,
     BadRequest,
+    /// Whoever blocks gave it up, for its time was over.
+    OutOfTime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,7 @@ impl Classify for Fault {
             Self::RateLimited(wait) => Verdict::of(Class::RateLimited).not_before(wait),
             Self::Interrupted => Verdict::of(Class::Timeout).retry(Retry::Once),
             Self::BadRequest => Verdict::of(Class::Permanent),
+            Self::OutOfTime => Verdict::of(Class::Timeout),
         }
     }
 }

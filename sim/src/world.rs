@@ -6,6 +6,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::panic::catch_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
 
 use steadfast::policy::{Event, Made};
 use steadfast::{Clock, Error, Instant, Observe, OrElseError, Policy, Sleep};
@@ -15,6 +16,7 @@ use crate::executor::{Boxed, Executor};
 use crate::ledger::{Ended, Ledger};
 use crate::plan::{Dice, MS, S, Shared, Terms};
 use crate::provider::{Fault, Provider, Reply};
+use crate::{block, hedge};
 
 /// What came of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Report {
     pub calls: u64,
     /// Attempts made.
     pub attempts: u64,
+    /// Of those, made while another one was under way.
+    pub hedges: u64,
     /// The promise that was broken, if one was.
     pub violation: Option<String>,
 }
@@ -38,7 +42,7 @@ pub fn run(seed: u64, print: bool) -> Report {
     let clock = dice.scale(1, 1 << 44);
     let timeline = Arc::new(Timeline::new(clock, Dice::new(dice.bits())));
     let ledger = Mutex::new(Ledger::new(Arc::clone(&timeline), print));
-    let (mut calls, mut attempts) = (0, 0);
+    let mut totals = [0; 3];
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // The shared state lives on, as in memory that a reboot keeps, or is made anew.
         for _ in 0..dice.between(1, 2) {
@@ -57,9 +61,8 @@ pub fn run(seed: u64, print: bool) -> Report {
                 };
                 world.live(&mut dice, horizon);
             }
-            let totals = held(&ledger).totals();
-            calls += totals.0;
-            attempts += totals.1;
+            let more = held(&ledger).totals();
+            totals.iter_mut().zip(more).for_each(|(total, more)| *total += more);
         }
     }));
     let violation = outcome.err().map(|panic| match panic.downcast::<String>() {
@@ -70,14 +73,15 @@ pub fn run(seed: u64, print: bool) -> Report {
     if print {
         println!("trace {hash:016x}");
     }
-    Report { hash, events, calls, attempts, violation }
+    let [calls, attempts, hedges] = totals;
+    Report { hash, events, calls, attempts, hedges, violation }
 }
 
 /// From one reboot to the next.
-struct World<'w> {
-    timeline: &'w Timeline,
+pub(crate) struct World<'w> {
+    pub(crate) timeline: &'w Timeline,
     ledger: &'w Mutex<Ledger>,
-    shared: &'w Shared,
+    pub(crate) shared: &'w Shared,
     provider: Provider,
     dice: Mutex<Dice>,
 }
@@ -97,18 +101,28 @@ enum Kind {
     Mut,
     OrElse,
     OrElseLater,
+    Hedge,
+    Block,
+    BlockOrElse,
 }
 
 impl World<'_> {
     fn live(&self, dice: &mut Dice, horizon: u64) {
         let terms: [Terms; 3] = core::array::from_fn(|_| Terms::new(dice));
         let policies = terms.map(|terms| (terms, terms.policy(self.shared).observer(self)));
+        thread::scope(|scope| {
+            let mut executor = Executor::default();
+            for _ in 0..dice.between(1, 30) {
+                let (terms, policy) = &policies[dice.below(3) as usize];
+                let chance = Dice::new(dice.bits());
+                executor.spawn(Box::pin(self.caller(scope, *terms, policy, horizon, chance)));
+            }
+            self.run(executor, dice, horizon);
+        });
+    }
+
+    fn run(&self, mut executor: Executor<'_>, dice: &mut Dice, horizon: u64) {
         let mut disturbances = self.disturbances(dice, horizon);
-        let mut executor = Executor::default();
-        for _ in 0..dice.between(1, 30) {
-            let (terms, policy) = &policies[dice.below(3) as usize];
-            executor.spawn(Box::pin(self.caller(*terms, policy, horizon, Dice::new(dice.bits()))));
-        }
         loop {
             while executor.poll_one(|ready| dice.below(ready as u64) as usize) {
                 self.book().check(self.shared);
@@ -197,7 +211,14 @@ impl World<'_> {
     }
 
     /// Makes a few calls, one after the other.
-    async fn caller(&self, terms: Terms, policy: &Policy<'_>, horizon: u64, mut dice: Dice) {
+    async fn caller<'s>(
+        &'s self,
+        scope: &'s Scope<'s, '_>,
+        terms: Terms,
+        policy: &'s Policy<'s>,
+        horizon: u64,
+        mut dice: Dice,
+    ) {
         let begin = self.timeline.world() + dice.below(horizon);
         self.timeline.until(Scale::World, begin).await;
         for _ in 0..dice.between(1, 8) {
@@ -208,17 +229,24 @@ impl World<'_> {
                 Kind::Mut,
                 Kind::OrElse,
                 Kind::OrElseLater,
+                Kind::Hedge,
+                Kind::Hedge,
+                Kind::Block,
+                Kind::BlockOrElse,
             ]);
+            let blocks = matches!(kind, Kind::Block | Kind::BlockOrElse);
             let mut terms = terms;
             if matches!(kind, Kind::Once) {
                 terms.attempts = 1;
             }
+            terms.hedges = matches!(kind, Kind::Hedge);
+            terms.overruns = blocks && dice.chance(20);
             let call = self.book().call(terms);
             let patience = if dice.chance(15) { dice.scale(MS, 100 * S) } else { u64::MAX };
             let until = self.timeline.world().saturating_add(patience);
             let until = self.timeline.until(Scale::World, until);
-            let under_way =
-                Some(self.call(kind, call, policy, dice.below(3), dice.scale(MS, 10 * S)));
+            let (fallback, length) = (dice.below(3), dice.scale(MS, 10 * S));
+            let under_way = Some(self.call(scope, kind, call, policy, fallback, length));
             let how = Patient { world: self, call, under_way, until }.await;
             self.book().ended(call, &how);
             let pause = dice.below(3).min(1) * dice.scale(MS, horizon / 8 + MS);
@@ -226,13 +254,15 @@ impl World<'_> {
         }
     }
 
+    /// `length` µs take a fallback that thinks, the patience of whoever hedges, and an overrun.
     fn call<'c>(
         &'c self,
+        scope: &'c Scope<'c, '_>,
         kind: Kind,
         call: usize,
-        policy: &'c Policy<'_>,
+        policy: &'c Policy<'c>,
         fallback: u64,
-        thinking: u64,
+        length: u64,
     ) -> Boxed<'c, Ended> {
         let clock = Device { world: self, call };
         let give_up = move |error: &Error<Fault>| self.book().gave_up(call, error);
@@ -259,6 +289,7 @@ impl World<'_> {
         };
         let told = move |made| self.attempt(call, Some(made));
         let mute = move || self.attempt(call, None);
+        let overrun = if self.book().overruns(call) { length } else { 0 };
         match kind {
             Kind::Told => Box::pin(async move { plain(policy.execute_told(clock, told).await) }),
             Kind::Once => {
@@ -276,28 +307,38 @@ impl World<'_> {
             Kind::OrElseLater => Box::pin(async move {
                 let later = |error| async move {
                     let answer = fall_back(error);
-                    let at = self.timeline.world() + thinking;
+                    let at = self.timeline.world() + length;
                     self.timeline.until(Scale::World, at).await;
                     answer
                 };
                 or_else(policy.execute_told(clock, told).or_else_async(later).await)
             }),
+            Kind::Hedge => {
+                Box::pin(async move { plain(hedge::execute(self, call, policy, length).await) })
+            }
+            Kind::Block => Box::pin(block::call(scope, clock, overrun, move |caller| {
+                plain(policy.execute_blocking(&caller, |made| caller.attempt(made)))
+            })),
+            Kind::BlockOrElse => Box::pin(block::call(scope, clock, overrun, move |caller| {
+                let attempt = |made| caller.attempt(made);
+                or_else(policy.execute_blocking_or_else(&caller, attempt, fall_back))
+            })),
         }
     }
 
-    fn attempt(&self, call: usize, made: Option<Made>) -> Attempting<'_> {
-        self.book().attempt(call, made, self.shared);
+    pub(crate) fn attempt(&self, call: usize, made: Option<Made>) -> Attempting<'_> {
+        let number = self.book().attempt(call, made, self.shared);
         let reply = self.provider.reply(self.timeline, &mut held(&self.dice));
-        Attempting { world: self, call, reply }
+        Attempting { world: self, call, number, reply }
     }
 
-    fn dropping(&self, drop: impl FnOnce()) {
+    pub(crate) fn dropping(&self, drop: impl FnOnce()) {
         self.book().dropping = true;
         drop();
         self.book().dropping = false;
     }
 
-    fn book(&self) -> MutexGuard<'_, Ledger> {
+    pub(crate) fn book(&self) -> MutexGuard<'_, Ledger> {
         held(self.ledger)
     }
 }
@@ -310,9 +351,9 @@ impl Observe for World<'_> {
 
 /// A call's clock.
 #[derive(Clone, Copy)]
-struct Device<'w> {
-    world: &'w World<'w>,
-    call: usize,
+pub(crate) struct Device<'w> {
+    pub(crate) world: &'w World<'w>,
+    pub(crate) call: usize,
 }
 
 impl Clock for Device<'_> {
@@ -341,10 +382,19 @@ impl<'w> Sleep for Device<'w> {
 }
 
 /// An attempt as the provider makes it, entered in the ledger.
-struct Attempting<'w> {
+pub(crate) struct Attempting<'w> {
     world: &'w World<'w>,
     call: usize,
+    number: u32,
     reply: Reply<'w>,
+}
+
+impl Attempting<'_> {
+    /// It returns by itself, without the provider's answer.
+    pub(crate) fn give_up(&self, fault: Fault) -> Fault {
+        self.world.book().replied(self.call, self.number, Err(fault));
+        fault
+    }
 }
 
 impl Future for Attempting<'_> {
@@ -354,14 +404,14 @@ impl Future for Attempting<'_> {
         let Poll::Ready(result) = Pin::new(&mut self.reply).poll(context) else {
             return Poll::Pending;
         };
-        self.world.book().replied(self.call, result);
+        self.world.book().replied(self.call, self.number, result);
         Poll::Ready(result.map(|()| !FELL_BACK))
     }
 }
 
 impl Drop for Attempting<'_> {
     fn drop(&mut self) {
-        self.world.book().dropped(self.call);
+        self.world.book().dropped(self.call, self.number);
     }
 }
 

@@ -12,12 +12,14 @@ fn a_seed_is_the_whole_run() {
 
 #[test]
 fn fifty_seeds_hold() {
-    let (mut calls, mut attempts) = (0, 0);
+    let (mut calls, mut attempts, mut hedges) = (0, 0, 0);
     for seed in 0..50 {
         let report = run(seed, false);
         assert_eq!(report.violation, None, "seed {seed}");
         calls += report.calls;
         attempts += report.attempts;
+        hedges += report.hedges;
     }
     assert!(calls > 2_000 && attempts > 2_000, "{calls} calls, {attempts} attempts");
+    assert!(hedges > 100, "{hedges} of them hedge");
 }
