@@ -272,6 +272,10 @@ struct Driven<'p> {
     due: Option<Instant>,
     /// Until when it was asked to leave the service alone, by the failures since its last attempt.
     asked: Option<Instant>,
+    /// Those of them that allow no retry, and those that allow one.
+    never: bool,
+    once: bool,
+    retried_once: bool,
 }
 
 fn by_hand<'p>(
@@ -354,6 +358,9 @@ impl<'p> Driven<'p> {
             forgotten: 0,
             due: None,
             asked: None,
+            never: false,
+            once: false,
+            retried_once: false,
         }
     }
 
@@ -388,6 +395,7 @@ impl<'p> Driven<'p> {
                 if under_way == 0 {
                     self.due = None;
                     self.asked = None;
+                    (self.never, self.once) = (false, false);
                 }
                 self.attempts.push(attempt);
             }
@@ -428,6 +436,10 @@ impl<'p> Driven<'p> {
             _ => None,
         };
         self.asked = self.asked.max(asked.map(|wait| now.after(wait)));
+        if let Some(Err(said)) = result {
+            self.never |= said.verdict().retry == Retry::Never;
+            self.once |= said.verdict().retry == Retry::Once;
+        }
         self.failed |= !matches!(result, Some(Ok(())));
         let (worked, drawn) = (matches!(result, Some(Ok(()))), Cell::new(0));
         let step = self.run.settle(attempt, now, result, || {
@@ -457,6 +469,9 @@ impl<'p> Driven<'p> {
                 assert!(!worked && under_way == 0, "no time to retry");
                 assert!(self.made < promised.attempts, "a retry too many");
                 assert!(promised.paid(), "a retry that nobody paid");
+                assert!(!self.never, "a retry of what no retry mends");
+                assert!(!(self.once && self.retried_once), "a second retry where one is allowed");
+                self.retried_once |= self.once;
                 may_start(self.made + 1, self.began, at, promised);
                 let short = |asked: Duration| asked.min(LONGEST) <= promised.max_asked_wait;
                 assert!(asked.is_none_or(short), "too long");
