@@ -134,6 +134,11 @@ fn other_formats_say_what_is_wrong() {
         ("[1,0,[0,[]]]", "invalid length 3, expected one more"),
         ("[1,0,[0,[]],[],7]", "trailing characters"),
         ("{}", "expected a version, a strategy, settings for every strategy, and operations"),
+        ("[1,0,7,[]]", "expected a strategy and settings"),
+        ("[1,0,[0,7],[]]", "expected tags with values"),
+        ("[1,0,[0,[]],7]", "expected operations"),
+        ("[1,0,[0,[]],[7]]", "expected a name and settings"),
+        ("[1,0,[0,[]],[[7,[0,[]]]]]", "expected the name of an operation"),
     ];
     for (json, says) in cases {
         let error = serde_json::from_str::<Config<2>>(json).unwrap_err().to_string();

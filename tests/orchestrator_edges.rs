@@ -1,0 +1,73 @@
+//! Operations at the edges: a table without a free place, and settings that are just enough.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use steadfast::orchestrator::{Key, Registration, Warning};
+use steadfast::{Orchestrator, Strategy};
+
+#[test]
+fn a_static_without_a_free_place_finds_each_of_its_operations() {
+    const fn by(attempts: u64) -> Registration {
+        Registration::new().given(Key::Attempts, attempts)
+    }
+    static TABLE: Orchestrator<12> = Orchestrator::new()
+        .operation("complete", by(1))
+        .operation("classify", by(2))
+        .operation("embed", by(3))
+        .operation("moderate", by(4))
+        .operation("rerank", by(5))
+        .operation("route", by(6))
+        .operation("speak", by(7))
+        .operation("summarize", by(8))
+        .operation("tag", by(9))
+        .operation("transcribe", by(10))
+        .operation("translate", by(1))
+        .operation("verify", by(2));
+    let names = [
+        ("complete", 1),
+        ("classify", 2),
+        ("embed", 3),
+        ("moderate", 4),
+        ("rerank", 5),
+        ("route", 6),
+        ("speak", 7),
+        ("summarize", 8),
+        ("tag", 9),
+        ("transcribe", 10),
+        ("translate", 1),
+        ("verify", 2),
+    ];
+    for (name, attempts) in names {
+        assert_eq!(TABLE.get(name).unwrap().settings().attempts, attempts, "{name}");
+    }
+    assert_eq!(TABLE.len(), 12);
+    assert!(!TABLE.is_empty());
+    assert!(Orchestrator::<1>::new().is_empty());
+}
+
+#[test]
+fn an_operation_tells_which_of_the_four_it_goes_by() {
+    for strategy in Strategy::ALL {
+        let table = Orchestrator::<1>::new();
+        let handle = table.register("op", Registration::by(strategy)).unwrap();
+        assert_eq!(handle.named_strategy(), strategy);
+        assert_eq!(table.effective("op").unwrap().strategy(), strategy);
+    }
+}
+
+#[test]
+fn what_is_just_enough_is_not_warned_of() {
+    let warnings = |registration| {
+        let table = Orchestrator::<1>::new();
+        table.register("op", registration).unwrap();
+        table.effective("op").unwrap().warnings().collect::<Vec<_>>()
+    };
+    let base = Registration::by(Strategy::Balanced);
+    // Two waits of at most 4 s.
+    assert_eq!(warnings(base.given(Key::Window, 8_000_000)), []);
+    assert_eq!(warnings(base.given(Key::Window, 7_999_999)), [Warning::WindowShort]);
+    let many =
+        base.given(Key::Attempts, 7).given(Key::Failures, 10).given(Key::Window, 86_000_000_000);
+    assert_eq!(warnings(many), []);
+    assert_eq!(warnings(base.given(Key::Failures, 5).given(Key::Probes, 5)), []);
+    assert_eq!(warnings(base.given(Key::Lease, 60_000_000)), []);
+}
