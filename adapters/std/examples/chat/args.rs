@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+
+use crate::script::{DEVICE, LARGE, Model};
 
 /// The same outage twice: called bare, then called under a policy.
 ///
@@ -24,4 +26,30 @@ pub(crate) struct Args {
     /// Where to draw the timeline
     #[arg(long, value_name = "PATH", default_value = "target/chat.svg")]
     pub(crate) out: PathBuf,
+    /// Starts the service alone, and serves until it is killed
+    #[arg(long, conflicts_with_all = ["json", "config", "out"])]
+    pub(crate) serve_only: bool,
+    /// Where it is to listen; 0 takes a free port. It is printed
+    #[arg(long, value_name = "PORT", default_value_t = 0, requires = "serve_only")]
+    pub(crate) port: u16,
+    /// What it is to live through, from the first connection on
+    #[arg(long, value_enum, default_value_t = Script::Story, requires = "serve_only")]
+    pub(crate) script: Script,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Script {
+    /// What the large model lives through in the demonstration
+    Story,
+    /// What a device on a serial line should survive
+    Device,
+}
+
+impl Script {
+    pub(crate) const fn model(self) -> Model {
+        match self {
+            Self::Story => LARGE,
+            Self::Device => DEVICE,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! `cargo run --release -p steadfast-std --example chat` starts a chat service on the loopback that
 //! lives through the script in `script.rs`, drives the same seeded load against it with a plain
 //! timeout and then under the policy in `policy.rs`, and ends with a table and a timeline.
+//! With `-- --serve-only` it is the service alone.
 
 mod args;
 mod client;
@@ -15,7 +16,7 @@ mod report;
 mod script;
 mod service;
 
-use core::error;
+use core::{error, fmt};
 use std::{fs, io, path::Path, process::ExitCode, sync::Arc};
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
@@ -32,11 +33,18 @@ use crate::{
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if args.serve_only {
+        return end(service::serve(args.script.model(), args.seed, args.port).await);
+    }
     if let Err(error) = make_room(&args.out) {
         let message = format!("cannot write {}: {error}", args.out.display());
         Args::command().error(ErrorKind::ValueValidation, message).exit();
     }
-    match story(&args).await {
+    end(story(&args).await)
+}
+
+fn end<E: fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");

@@ -284,6 +284,7 @@ const fn tint(phase: Phase) -> RGBColor {
         Phase::RateLimited => RGBColor(254, 236, 216),
         Phase::Overloaded => RGBColor(252, 226, 222),
         Phase::Silent => RGBColor(240, 230, 246),
+        Phase::Halting => RGBColor(226, 230, 246),
         Phase::Resetting => RGBColor(250, 226, 236),
         Phase::Refusing => RGBColor(230, 230, 234),
     }

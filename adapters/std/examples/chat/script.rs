@@ -34,6 +34,27 @@ pub(crate) const SMALL: Model = Model {
     slow: Latency::between(15, 60),
 };
 
+/// For a device on a serial line, which cannot close a connection: what it gave up on comes late, or
+/// keeps the line until the service cuts it.
+pub(crate) const DEVICE: Model = Model {
+    name: "large",
+    script: &[
+        Act::of(Phase::Healthy, 3_000),
+        Act::of(Phase::RateLimited, 2_500),
+        Act::of(Phase::Healthy, 2_000),
+        Act::of(Phase::Overloaded, 3_000),
+        Act::of(Phase::Recovered, 3_500),
+        Act::of(Phase::Halting, 3_000),
+        Act::of(Phase::Recovered, 3_500),
+        Act::of(Phase::Halting, 1_500),
+        Act::of(Phase::Resetting, 1_500),
+        Act::of(Phase::Refusing, 2_000),
+        Act::of(Phase::Recovered, u64::MAX),
+    ],
+    healthy: Latency::between(20, 80),
+    slow: Latency::between(20, 80),
+};
+
 /// What a rate limited caller is told to wait.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
@@ -70,6 +91,8 @@ pub(crate) enum Phase {
     Overloaded,
     /// Accepts, reads, and never answers.
     Silent,
+    /// Stops in the middle of an answer; the rest follows when the phase ends.
+    Halting,
     /// Cuts what is open and what comes with a TCP reset.
     Resetting,
     /// Nobody listens on the port.
@@ -85,6 +108,7 @@ impl Phase {
             Self::RateLimited => "429",
             Self::Overloaded => "503",
             Self::Silent => "never answers",
+            Self::Halting => "halts",
             Self::Resetting => "resets",
             Self::Refusing => "refuses",
             Self::Recovered => "recovered",
@@ -99,6 +123,7 @@ impl Phase {
             Self::RateLimited => "answers 429",
             Self::Overloaded => "answers 503",
             Self::Silent => "never answers",
+            Self::Halting => "stops in mid-answer",
             Self::Resetting => "resets connections",
             Self::Refusing => "refuses connections",
         }

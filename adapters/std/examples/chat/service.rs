@@ -1,20 +1,35 @@
 //! A chat service on the loopback that lives by a script: real sockets, real HTTP, real failures.
 
-use core::{future, net::SocketAddr, time::Duration};
-use std::{io, sync::Arc};
+use core::{
+    convert::Infallible,
+    future,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use std::{collections::VecDeque, io, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{HeaderMap, StatusCode, header::RETRY_AFTER},
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{
+        HeaderMap, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
+    middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use hyper::server::conn::http1;
+use hyper::{
+    body::{Body as HttpBody, Frame, SizeHint},
+    server::conn::http1,
+};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     task::{JoinHandle, JoinSet},
@@ -23,7 +38,8 @@ use tokio::{
 
 use crate::script::{self, Model, Phase, RETRY_AFTER_SECONDS};
 
-/// Names a request; the service's latency for it follows from the name and the seed.
+/// Names a request; the service's latency for it follows from the name and the seed. The answer
+/// repeats it.
 pub(crate) const REQUEST_ID: &str = "x-client-request-id";
 
 /// A service at work. Dropped, it is gone with its connections.
@@ -40,11 +56,37 @@ impl Service {
         let address = listener.local_addr()?;
         let life = Arc::new(Life { model, seed, epoch });
         let running = tokio::spawn(async move {
-            if let Err(error) = live(listener, address, &life).await {
+            if let Err(error) = live(listener, address, &life, JoinSet::new()).await {
                 eprintln!("the service of the {} model stopped: {error}", life.model.name);
             }
         });
         Ok(Self { address, running })
+    }
+}
+
+/// Serves `model` on `port` of the loopback, or a free one if that is 0. Its script begins with the
+/// first connection.
+pub(crate) async fn serve(model: Model, seed: u64, port: u16) -> io::Result<()> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("port {port} of {LOOPBACK}: {error}"))
+    };
+    let listener = TcpListener::bind((LOOPBACK, port)).await.map_err(named)?;
+    let address = listener.local_addr()?;
+    println!("serving http://{address}{PATH}");
+
+    let (first, _) = listener.accept().await?;
+    let life = Arc::new(Life { model, seed, epoch: Instant::now() });
+    let mut connections = JoinSet::new();
+    connections.spawn(serve_one(first, Arc::clone(&life)));
+    connections.spawn(tell(Arc::clone(&life)));
+    live(listener, address, &life, connections).await
+}
+
+/// Says what the service does when it begins to.
+async fn tell(life: Arc<Life>) {
+    for (begins, act) in script::scenes(life.model.script) {
+        sleep_until(life.epoch + begins).await;
+        println!("{:4.1} s  {}", begins.as_secs_f64(), act.phase.deed());
     }
 }
 
@@ -76,8 +118,12 @@ impl Life {
 }
 
 /// The accept loop. A phase that refuses closes the listener for real.
-async fn live(mut listener: TcpListener, address: SocketAddr, life: &Arc<Life>) -> io::Result<()> {
-    let mut connections = JoinSet::new();
+async fn live(
+    mut listener: TcpListener,
+    address: SocketAddr,
+    life: &Arc<Life>,
+    mut connections: JoinSet<()>,
+) -> io::Result<()> {
     loop {
         // Read once a turn, so that no phase begins between looking at it and waiting for it.
         let elapsed = life.epoch.elapsed();
@@ -94,7 +140,7 @@ async fn live(mut listener: TcpListener, address: SocketAddr, life: &Arc<Life>) 
         tokio::select! {
             // What goes wrong with one connection is not the service's end.
             Ok((stream, _)) = listener.accept() => {
-                connections.spawn(serve(stream, Arc::clone(life)));
+                connections.spawn(serve_one(stream, Arc::clone(life)));
             }
             () = life.next(elapsed, |phase| phase == Phase::Refusing) => {}
             Some(_) = connections.join_next() => {}
@@ -103,13 +149,15 @@ async fn live(mut listener: TcpListener, address: SocketAddr, life: &Arc<Life>) 
 }
 
 /// One connection, until the client leaves or a phase cuts it.
-async fn serve(stream: TcpStream, life: Arc<Life>) {
+async fn serve_one(stream: TcpStream, life: Arc<Life>) {
     let elapsed = life.epoch.elapsed();
     if life.phase_at(elapsed).cuts() {
         return reset(&stream);
     }
-    let router =
-        Router::new().route("/v1/chat/completions", post(complete)).with_state(Arc::clone(&life));
+    let router = Router::new()
+        .route(PATH, post(complete))
+        .layer(middleware::from_fn(name))
+        .with_state(Arc::clone(&life));
     let mut connection = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let is_cut = tokio::select! {
@@ -127,18 +175,39 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
+/// Lets the answer say which request it is to.
+async fn name(request: Request, next: Next) -> Response {
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let mut response = next.run(request).await;
+    if let Some(id) = id {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
 async fn complete(
     State(life): State<Arc<Life>>,
     headers: HeaderMap,
-    Json(request): Json<Request>,
+    Json(question): Json<Question>,
 ) -> Response {
     let number = headers.get(REQUEST_ID).map_or(&[][..], |id| id.as_bytes());
     let chance = chance(life.seed, number);
-    match life.phase_at(life.epoch.elapsed()) {
+    let elapsed = life.epoch.elapsed();
+    match life.phase_at(elapsed) {
         Phase::Healthy | Phase::Recovered => {
-            answer(&life.model, &request, life.model.healthy.at(chance)).await
+            sleep(life.model.healthy.at(chance)).await;
+            Json(answer(&life.model, &question)).into_response()
         }
-        Phase::Slow => answer(&life.model, &request, life.model.slow.at(chance)).await,
+        Phase::Slow => {
+            sleep(life.model.slow.at(chance)).await;
+            Json(answer(&life.model, &question)).into_response()
+        }
+        Phase::Halting => {
+            let whole = Bytes::from(answer(&life.model, &question).to_string());
+            let resumes = async move { life.next(elapsed, |_| true).await };
+            ([(CONTENT_TYPE, "application/json")], Body::new(Halting::new(whole, resumes)))
+                .into_response()
+        }
         Phase::RateLimited => {
             let refusal = error(
                 StatusCode::TOO_MANY_REQUESTS,
@@ -159,8 +228,7 @@ async fn complete(
     }
 }
 
-async fn answer(model: &Model, request: &Request, latency: Duration) -> Response {
-    sleep(latency).await;
+fn answer(model: &Model, request: &Question) -> Value {
     let question = request.messages.last().map_or("", |message| message.content.as_str());
     let text = format!("You asked {} characters of {}.", question.len(), request.model);
     // About four characters are a token.
@@ -170,7 +238,7 @@ async fn answer(model: &Model, request: &Request, latency: Duration) -> Response
         "completion_tokens": said,
         "total_tokens": asked + said,
     });
-    Json(json!({
+    json!({
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "model": model.name,
@@ -180,8 +248,40 @@ async fn answer(model: &Model, request: &Request, latency: Duration) -> Response
             "finish_reason": "stop",
         }],
         "usage": usage,
-    }))
-    .into_response()
+    })
+}
+
+/// An answer with a pause in its middle.
+struct Halting {
+    halves: VecDeque<Bytes>,
+    pause: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Halting {
+    fn new(mut whole: Bytes, pause: impl Future<Output = ()> + Send + 'static) -> Self {
+        let rest = whole.split_off(whole.len() / 2);
+        Self { halves: [whole, rest].into(), pause: Some(Box::pin(pause)) }
+    }
+}
+
+impl HttpBody for Halting {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let (1, Some(pause)) = (self.halves.len(), &mut self.pause) {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        Poll::Ready(self.halves.pop_front().map(|half| Ok(Frame::data(half))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.halves.iter().map(|half| half.len() as u64).sum())
+    }
 }
 
 fn error(status: StatusCode, message: &str, kind: &str, code: &str) -> Response {
@@ -203,7 +303,7 @@ fn chance(seed: u64, request: &[u8]) -> f64 {
 
 /// What of a request matters here.
 #[derive(Debug, Deserialize)]
-struct Request {
+struct Question {
     model: String,
     messages: Vec<Message>,
 }
@@ -214,4 +314,5 @@ struct Message {
 }
 
 const LOOPBACK: &str = "127.0.0.1";
+const PATH: &str = "/v1/chat/completions";
 const BACKLOG: u32 = 1_024;
