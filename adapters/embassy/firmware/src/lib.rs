@@ -3,4 +3,7 @@
 
 #[cfg(target_os = "none")]
 pub mod board;
+#[cfg(all(target_arch = "arm", target_os = "none", feature = "embassy"))]
+pub mod executor;
+pub mod heads;
 pub mod trace;

@@ -1,0 +1,328 @@
+//! Runs the edge client against the scripted chat service, and checks its metrics against what it
+//! said: `edge-host CHAT IMAGE`, where CHAT is the example `chat` of `steadfast-std`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+use serde::Deserialize;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let [chat, image] = &arguments[..] else {
+        eprintln!("usage: edge-host CHAT IMAGE");
+        return ExitCode::from(2);
+    };
+    match drive(chat, image) {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("edge client: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn drive(chat: &str, image: &str) -> Result<String, Box<dyn Error>> {
+    let begun = Instant::now();
+    let mut chat = Command::new(chat);
+    chat.args(["--serve-only", "--script", "device"]);
+    let (_service, from_service) = Running::start(&mut chat)?;
+    let first = from_service.recv_timeout(STARTED_WITHIN).map_err(|_| "the service is silent")?;
+    let port = port(&first).ok_or_else(|| format!("the service says: {first}"))?;
+
+    let metrics = TcpListener::bind(("127.0.0.1", 0))?;
+    let mut qemu = Command::new("qemu-system-arm");
+    qemu.args(["-M", "lm3s6965evb", "-nographic", "-monitor", "none"])
+        .args(["-semihosting-config", "enable=on,target=native"])
+        .args(["-serial", &format!("tcp:{}", metrics.local_addr()?)])
+        .args(["-chardev", &format!("socket,id=ai,host=127.0.0.1,port={port},reconnect=1")])
+        .args(["-serial", "chardev:ai", "-kernel", image]);
+    let (mut device, from_device) = Running::start(&mut qemu)?;
+    let mut told = Told::default();
+    while let Some(left) = ENDED_WITHIN.checked_sub(begun.elapsed()) {
+        while let Ok(phase) = from_service.try_recv() {
+            println!("             the service: {phase}");
+        }
+        match from_device.recv_timeout(left.min(Duration::from_millis(100))) {
+            Ok(line) => {
+                println!("{line}");
+                told.take(&line);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    // It closes its output a little before it ends.
+    thread::sleep(Duration::from_millis(200));
+    match device.0.try_wait()? {
+        None => return Err(format!("no end within {ENDED_WITHIN:?}").into()),
+        Some(status) if !status.success() => {
+            return Err(format!("the image failed: {status}").into());
+        }
+        Some(_) => {}
+    }
+    let mut frame = Vec::new();
+    metrics.accept()?.0.read_to_end(&mut frame)?;
+    let report: Report = postcard::from_bytes_cobs(&mut frame)?;
+    let (operation, breaker) = report.parts().ok_or("another operation than expected")?;
+    let wrong = told.differences(operation, breaker);
+    if !wrong.is_empty() {
+        return Err(format!("{}\n{told:#?}\n{report:#?}", wrong.join("\n")).into());
+    }
+    let Calls { started, succeeded, fell_back, failed, refused, .. } = operation.calls;
+    Ok(format!(
+        "edge client: {started} calls: {succeeded} answered, {fell_back} fell back, {failed} failed, \
+         {refused} refused; {} attempts, {} retries; breaker opened {}, closed {}; \
+         {} late answers skipped; {} s",
+        operation.attempts.started,
+        operation.retries,
+        breaker.metrics.opened,
+        breaker.metrics.closed,
+        told.skipped,
+        begun.elapsed().as_secs(),
+    ))
+}
+
+/// A process that this one started, and ends if it has not ended.
+struct Running(Child);
+
+impl Running {
+    /// Starts it, and reads what it says line by line.
+    fn start(command: &mut Command) -> io::Result<(Self, Receiver<String>)> {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let (send, receive) = mpsc::channel();
+        if let Some(output) = child.stdout.take() {
+            thread::spawn(move || {
+                BufReader::new(output).lines().map_while(Result::ok).try_for_each(|l| send.send(l))
+            });
+        }
+        Ok((Self(child), receive))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What the image printed, counted.
+#[derive(Debug, Default)]
+struct Told {
+    answered: u64,
+    fell_back: u64,
+    failed: u64,
+    refused: u64,
+    last: String,
+    /// Calls without an attempt.
+    unattempted: u64,
+    retries: u64,
+    refusals: BTreeMap<String, u64>,
+    transitions: [u64; 3],
+    skipped: u64,
+}
+
+impl Told {
+    fn take(&mut self, line: &str) {
+        let line = line.trim();
+        self.unattempted += u64::from(line.contains("no attempt made"));
+        if let Some(event) = line.strip_prefix("· ") {
+            self.event(event);
+        } else if let Some((_, call)) = line.split_once(" call ") {
+            let ended = call.split(':').next().and_then(|call| call.split_once(' '));
+            let count = match ended {
+                Some((_, "answered")) => &mut self.answered,
+                Some((_, "fell back")) => &mut self.fell_back,
+                Some((_, "failed")) => &mut self.failed,
+                Some((_, "refused")) => &mut self.refused,
+                _ => return,
+            };
+            *count += 1;
+            self.last = call.to_owned();
+        } else if let Some((_, rest)) = line.split_once(" answers mistaken, ") {
+            self.skipped = rest.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        }
+    }
+
+    fn event(&mut self, event: &str) {
+        match event {
+            "breaker opened" => self.transitions[0] += 1,
+            "breaker half-open" => self.transitions[1] += 1,
+            "breaker closed" => self.transitions[2] += 1,
+            _ if event.starts_with("attempt ") => self.retries += 1,
+            _ => {
+                if let Some(reason) = event.strip_prefix("refused: ") {
+                    let reason = reason.split(',').next().unwrap_or(reason);
+                    *self.refusals.entry(reason.to_owned()).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    /// What does not hold, of what the image printed and of the metrics that it sent.
+    fn differences(&self, operation: &Operation, breaker: &CircuitBreaker) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut hold = |what: &str, holds: bool| {
+            if !holds {
+                wrong.push(format!("wrong: {what}"));
+            }
+        };
+        let Operation { calls, attempts, retries, refusals, .. } = operation;
+        let (moved, told) = (&breaker.metrics, |reason| self.refusals.get(reason).copied());
+        let ended = calls.succeeded + calls.failed + calls.refused + calls.fell_back;
+        hold("calls add up", calls.started == ended && calls.cancelled + calls.in_flight == 0);
+        hold(
+            "attempts add up",
+            attempts.started == attempts.succeeded + attempts.failed + attempts.timed_out
+                && attempts.cancelled + attempts.in_flight == 0
+                && attempts.started + self.unattempted == calls.started + retries,
+        );
+        hold("answered as printed", calls.succeeded == self.answered);
+        hold("an answer for each success", attempts.succeeded == self.answered);
+        hold("fell back as printed", calls.fell_back == self.fell_back);
+        hold("failed as printed", calls.failed == self.failed);
+        hold("refused as printed", calls.refused == self.refused);
+        hold("retries as printed", *retries == self.retries);
+        let reasons = [
+            ("breaker open", refusals.breaker_open),
+            ("budget spent", refusals.budget),
+            ("retry window over", refusals.window),
+            ("deadline passed", refusals.deadline),
+            ("asked to wait longer than allowed", refusals.asked_wait),
+        ];
+        for (reason, count) in reasons {
+            hold(&format!("refusals as printed: {reason}"), count == told(reason).unwrap_or(0));
+        }
+        let counted = [moved.opened, moved.half_opened, moved.closed];
+        hold("transitions as printed", counted == self.transitions);
+        hold("the breaker opened, and closed again", moved.opened > 0 && moved.closed > 0);
+        hold("it is closed at the end", breaker.state == "closed");
+        hold("the device answered by itself", calls.fell_back > 0);
+        hold("the last call was answered", self.last.contains(" answered: "));
+        hold(
+            "some attempts failed, some had no time left",
+            attempts.failed.min(attempts.timed_out) > 0,
+        );
+        hold(
+            "some calls were retried, most were answered",
+            *retries > 0 && calls.succeeded * 2 > ended,
+        );
+        hold("late answers came", self.skipped > 0);
+        wrong
+    }
+}
+
+/// The port in `serving http://127.0.0.1:4321/v1/chat/completions`.
+fn port(line: &str) -> Option<u16> {
+    line.strip_prefix("serving http://127.0.0.1:")?.split('/').next()?.parse().ok()
+}
+
+// What `Orchestrator::report` writes: see `steadfast::orchestrator::report`.
+
+#[derive(Debug, Deserialize)]
+struct Report {
+    operations: BTreeMap<String, Operation>,
+    circuit_breakers: BTreeMap<String, CircuitBreaker>,
+    #[expect(dead_code, reason = "it is part of the report")]
+    summary: Summary,
+}
+
+impl Report {
+    fn parts(&self) -> Option<(&Operation, &CircuitBreaker)> {
+        Some((self.operations.get(OPERATION)?, self.circuit_breakers.get(OPERATION)?))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "as the report has it")]
+struct Operation {
+    strategy: String,
+    calls: Calls,
+    attempts: Attempts,
+    retries: u64,
+    slow: u64,
+    refusals: Refusals,
+    success_rate: u32,
+    failure_rate: u32,
+    latency: [Option<u64>; 3],
+    last_success: Option<u64>,
+    last_failure: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Calls {
+    started: u64,
+    succeeded: u64,
+    failed: u64,
+    refused: u64,
+    fell_back: u64,
+    cancelled: u64,
+    in_flight: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Attempts {
+    started: u64,
+    succeeded: u64,
+    failed: u64,
+    timed_out: u64,
+    cancelled: u64,
+    in_flight: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "as the report has it")]
+struct Refusals {
+    breaker_open: u64,
+    gated: u64,
+    bulkhead_full: u64,
+    limited: u64,
+    budget: u64,
+    window: u64,
+    deadline: u64,
+    asked_wait: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "as the report has it")]
+struct CircuitBreaker {
+    state: String,
+    mode: String,
+    failure_threshold: u32,
+    recovery_timeout: u64,
+    remaining_ms: u64,
+    metrics: Transitions,
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "as the report has it")]
+struct Transitions {
+    opened: u64,
+    half_opened: u64,
+    closed: u64,
+    late_outcomes: u64,
+    shadowed: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "as the report has it")]
+struct Summary {
+    total_operations: usize,
+    total_circuit_breakers: usize,
+    healthy_circuit_breakers: usize,
+    timestamp: Option<u64>,
+}
+
+const OPERATION: &str = "ai_reading";
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
+const ENDED_WITHIN: Duration = Duration::from_secs(60);
