@@ -301,23 +301,31 @@ impl SharedCircuit {
     #[cold]
     fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
         loop {
-            let done = self.words.update(|hot, cold| {
-                let circuit = Circuit::from_bits(hot, cold);
-                let (next, output) = step(circuit);
-                let (next, order, done) = if circuit.epoch() == next.epoch() {
-                    (next, WITHIN_EPOCH, Some(output))
-                } else if circuit.must_catch_up() {
-                    (circuit.caught_up(), WITHIN_EPOCH, None)
-                } else {
-                    (next, AT_TRANSITION, Some(output))
-                };
-                let (hot, cold) = next.to_bits();
-                (hot, cold, order, done)
-            });
-            if let Some(output) = done {
+            let circuit = self.load_caught_up();
+            let (next, output) = step(circuit);
+            if self.replace(circuit, next) {
                 return output;
             }
         }
+    }
+
+    /// The circuit with a cold word that its next transition may leave behind.
+    #[inline(never)] // Once for all that moves it, out of the way of what only reads it.
+    fn load_caught_up(&self) -> Circuit {
+        loop {
+            let circuit = self.load();
+            if !circuit.must_catch_up() {
+                return circuit;
+            }
+            self.replace(circuit, circuit.caught_up());
+        }
+    }
+
+    /// Whether `next` took the place of `seen`: unless another caller was faster.
+    #[inline(never)]
+    fn replace(&self, seen: Circuit, next: Circuit) -> bool {
+        let order = if seen.epoch() == next.epoch() { WITHIN_EPOCH } else { AT_TRANSITION };
+        self.words.replace(seen.to_bits(), next.to_bits(), order)
     }
 }
 

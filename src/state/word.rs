@@ -181,34 +181,22 @@ impl WordPair {
         }
     }
 
-    /// Replaces the pair by what `step` makes of it, and returns what else `step` says.
+    /// Replaces the pair `seen` by `next`, unless another caller did so first.
     ///
     /// The hot word alone decides who won, and moves first: a cold word lost to another caller was
-    /// overtaken, so `step` must be able to tell a cold word that lags behind its hot word. Where it
-    /// says [`Order::ColdFirst`], nobody may see the new hot word with the old cold one; a caller who
+    /// overtaken, so whoever reads must be able to tell a cold word that lags behind its hot word.
+    /// With [`Order::ColdFirst`], nobody may see the new hot word with the old cold one; a caller who
     /// then loses the hot word leaves a cold word that must do no harm.
-    pub(crate) fn update<T>(&self, step: impl Fn(u32, u32) -> (u32, u32, Order, T)) -> T {
-        loop {
-            let (hot, cold) = self.load();
-            let (next_hot, next_cold, order, output) = step(hot, cold);
-            // Release throughout: the second store must not be seen before the first.
-            let replaced = match order {
-                Order::HotFirst => {
-                    let won = self.hot.replace(hot, next_hot, Release);
-                    if won {
-                        self.cold.replace(cold, next_cold, Release);
-                    }
-                    won
-                }
-                Order::ColdFirst => {
-                    self.cold.replace(cold, next_cold, Release)
-                        && self.hot.replace(hot, next_hot, Release)
-                }
-            };
-            if replaced {
-                return output;
-            }
-        }
+    pub(crate) fn replace(&self, seen: (u32, u32), next: (u32, u32), order: Order) -> bool {
+        let hot = (&self.hot, seen.0, next.0);
+        let cold = (&self.cold, seen.1, next.1);
+        let (first, second) = match order {
+            Order::HotFirst => (hot, cold),
+            Order::ColdFirst => (cold, hot),
+        };
+        // Release throughout: the second store must not be seen before the first.
+        let replace = |(word, seen, next): (&AtomicWord, _, _)| word.replace(seen, next, Release);
+        replace(first) && (replace(second) || order == Order::HotFirst)
     }
 }
 
