@@ -563,12 +563,13 @@ fn trips(rule: &Rule, outcomes: &[bool]) -> bool {
     failures >= rule.trip().failures() as usize
 }
 
-/// How long the rule has it stay open at its `level`-th opening: rounded up to 32 µs each time.
+/// How long the rule has it stay open at its `level`-th opening: the growth is rounded up to 1/4096,
+/// and the period to 32 µs each time.
 fn period(rule: &Rule, level: u32) -> Duration {
     let first = micros(rule.open_for());
+    let factor = (u64::from(rule.growth_tenths()) * 4096).div_ceil(10);
     let grown = (1..level).fold(first, |period, _| {
-        rounded_up((period * u64::from(rule.growth_tenths())).div_ceil(10), 32)
-            .min(micros(rule.open_max()))
+        rounded_up((period * factor).div_ceil(4096), 32).min(micros(rule.open_max()))
     });
     Duration::from_micros(grown)
 }

@@ -284,7 +284,7 @@ impl Circuit {
     /// open.
     #[must_use]
     pub const fn admits_at(self, rule: &Rule, now: Instant) -> Instant {
-        now.after(Duration::from_micros(self.refuses_for(rule, now)))
+        now.plus(self.refuses_for(rule, now))
     }
 
     /// What the hot word says.
@@ -358,7 +358,7 @@ impl Circuit {
     ///
     /// A closed circuit's ticket is good for 15 minutes at least, whatever the rule.
     pub(super) const fn unmoved_by_success(hot: u32, now: Instant, ticket: Ticket) -> bool {
-        hot == ticket.0 & !TICKS && ticket.age(now) <= (QUARTER >> TICK_SHIFT) as u32
+        hot == ticket.0 & !TICKS && ticket.age(now) < QUARTER
     }
 
     const fn refuses_for(self, rule: &Rule, now: Instant) -> u64 {
@@ -489,17 +489,17 @@ impl Circuit {
 
     /// How old a ticket may get: what a wrapped epoch would otherwise let in is older.
     const fn ticket_ticks(self, rule: &Rule) -> u32 {
-        let micros = match self.phase() {
-            Phase::HalfOpen { .. } => rule.lease.micros(),
+        let ticks = match self.phase() {
+            Phase::HalfOpen { .. } => rule.lease.ticks(TICK_SHIFT),
             _ => {
-                let periods = rule.open_for.micros() * 16;
+                // Sixteen of them.
+                let periods = rule.open_for.ticks(TICK_SHIFT - 4);
                 if periods > QUARTER { periods } else { QUARTER }
             }
         };
-        let ticks = micros.div_ceil(1 << TICK_SHIFT);
         // What is left of the ticks are clocks that stepped back.
         const OLDEST: u32 = TICKS - STEPS_BACK - 1;
-        if ticks < OLDEST as u64 { ticks as u32 } else { OLDEST }
+        if ticks < OLDEST { ticks } else { OLDEST }
     }
 
     /// Whether `ticket` is of this epoch, and a probe's exactly if this circuit is half-open: an
@@ -605,8 +605,8 @@ const fn tick(now: Instant) -> u32 {
 
 /// The first tick that begins a whole `span` after `now` or later.
 const fn tick_after(now: Instant, span: Span, shift: u32) -> u32 {
-    let end = now.as_micros().saturating_add(span.micros());
-    if fault::EARLY_PROBE { (end >> shift) as u32 } else { end.div_ceil(1 << shift) as u32 }
+    let up = if fault::EARLY_PROBE { 0 } else { (1 << shift) - 1 };
+    (now.as_micros().wrapping_add(span.micros() + up) >> shift) as u32
 }
 
 /// Ticks from `now` to `until`, in modular time; none if that is longer than `span` can explain.
@@ -615,8 +615,7 @@ const fn tick_after(now: Instant, span: Span, shift: u32) -> u32 {
 /// `until` finds a little more than `span` left; one from far away finds nonsense, and the wait over.
 const fn ticks_left(until: u32, modulus: u32, now: Instant, shift: u32, span: Span) -> u32 {
     let left = until.wrapping_sub((now.as_micros() >> shift) as u32) & modulus;
-    let longest = (span.micros() + STEP_TOLERANCE).div_ceil(1 << shift);
-    if left as u64 <= longest { left } else { 0 }
+    if left <= span.plus(STEP_TOLERANCE).ticks(shift) { left } else { 0 }
 }
 
 const PHASE_SHIFT: u32 = 30;
@@ -642,8 +641,8 @@ const TICK_SHIFT: u32 = 14;
 /// Eight ticks a unit of the lease: 20 bits of them are 38 hours.
 const LEASE_SHIFT: u32 = TICK_SHIFT + 3;
 /// How far two readings of a clock may disagree before a deadline is taken for nonsense: 64 s.
-const STEP_TOLERANCE: u64 = 64_000_000;
-/// 15 minutes: how old a ticket of a closed circuit may get at least.
-const QUARTER: u64 = 15 * 60 * 1_000_000;
+const STEP_TOLERANCE: Span = Span::micros_up(64_000_000);
+/// 15 minutes in ticks: how old a ticket of a closed circuit may get at least.
+const QUARTER: u32 = Span::micros_up(15 * 60 * 1_000_000).ticks(TICK_SHIFT);
 /// What `tests/loom.rs` breaks: whoever asked before a reset is not told from others.
 const RESET_IN_EPOCH: bool = cfg!(mutant = "reset_in_epoch");

@@ -179,7 +179,8 @@ impl Rule {
     }
 
     /// For how long it stays open at the `level`-th opening since it was last closed: the first
-    /// period times the growth as often as it opened before, each time rounded up to 32 µs.
+    /// period times the growth as often as it opened before, each time rounded up, by less
+    /// than 0.03 % and 32 µs.
     #[must_use]
     pub const fn open_period(&self, level: u32) -> Duration {
         Duration::from_micros(self.open_span(level).micros())
@@ -224,14 +225,14 @@ impl Rule {
     }
 
     pub(super) const fn open_span(&self, level: u32) -> Span {
-        let (mut span, mut opening) = (self.open_for, 1);
-        while opening < level && opening < LEVEL && span.0 < self.open_max.0 && self.growth > TENTHS
-        {
-            // At most ten times 2^32.
-            let grown = (span.0 as u64 * self.growth as u64).div_ceil(TENTHS as u64);
-            let longest = self.open_max.0 as u64;
-            span = Span(if grown < longest { grown as u32 } else { longest as u32 });
-            opening += 1;
+        let mut span = self.open_for;
+        if self.growth > TENTHS {
+            let factor = growth_factor(self.growth);
+            let mut left = if level < LEVEL { level } else { LEVEL };
+            while left > 1 && span.0 < self.open_max.0 {
+                span = span.times(factor, self.open_max);
+                left -= 1;
+            }
         }
         span
     }
@@ -270,15 +271,57 @@ impl Span {
 
     const fn try_new(length: Duration) -> Option<Self> {
         match micros(length) {
-            micros @ 50_000..=86_400_000_000 => Some(Self(micros.div_ceil(1 << SPAN_SHIFT) as u32)),
+            micros @ 50_000..=86_400_000_000 => Some(Self::micros_up(micros)),
             _ => None,
         }
+    }
+
+    pub(super) const fn micros_up(micros: u64) -> Self {
+        Self(micros.div_ceil(1 << SPAN_SHIFT) as u32)
+    }
+
+    /// In ticks of 2^`shift` µs, rounded up. Of up to two days.
+    pub(super) const fn ticks(self, shift: u32) -> u32 {
+        let shift = shift - SPAN_SHIFT;
+        self.0.wrapping_add((1 << shift) - 1) >> shift
+    }
+
+    /// The sum of two lengths of up to a day.
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    /// `factor` / 2^12 times as long, rounded up, or `longest`, which it was not yet.
+    ///
+    /// Half by half, for cores that multiply 32 bits and no more.
+    const fn times(self, factor: u32, longest: Self) -> Self {
+        let (high, low) = ((self.0 >> 16) * factor, (self.0 & 0xffff) * factor);
+        // Else the sum is at most 2^20 longer than the longest, which is 2^20 less than 2^32 at most.
+        if high > longest.0 >> 4 {
+            return longest;
+        }
+        let grown = (high << 4) + ((low + 0xfff) >> 12);
+        if grown < longest.0 { Self(grown) } else { longest }
     }
 
     pub(super) const fn micros(self) -> u64 {
         (self.0 as u64) << SPAN_SHIFT
     }
 }
+
+/// 2^12 / 10 times as much, rounded up.
+const fn growth_factor(tenths: u8) -> u32 {
+    // Without a division: 2^20 / 10 is 104857.6, and 208 in 256 round up what is not whole already.
+    (tenths as u32 * 104_858 + 208) >> 8
+}
+
+const _: () = {
+    let mut tenths = TENTHS;
+    while tenths as u32 <= MOST_TENTHS {
+        assert!(growth_factor(tenths) == ((tenths as u32) << 12).div_ceil(TENTHS as u32));
+        tenths += 1;
+    }
+};
 
 /// No growth, and the most there is.
 const TENTHS: u8 = 10;
