@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 use core::time::Duration;
 
-use super::circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
+use super::circuit::{Admission, Circuit, Leave, Outcome, Phase, Settled, Ticket, Transition};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
 use super::word::{Order, WordPair};
@@ -207,7 +207,10 @@ impl SharedCircuit {
 
     /// See [`Circuit::admit`]. A closed circuit is only read.
     pub fn admit(&self, rule: &Rule, now: Instant) -> Admission {
-        self.admit_by(|| *rule, now)
+        match self.admit_by(|| *rule, now) {
+            Ok((ticket, moved)) => Admission::Admitted(ticket, moved),
+            Err(_) => Admission::Refused,
+        }
     }
 
     /// See [`Circuit::settle`]. A closed circuit without a failure is only read by a success.
@@ -215,12 +218,13 @@ impl SharedCircuit {
         self.settle_by(|| *rule, now, ticket, outcome)
     }
 
-    fn admit_by(&self, rule: impl FnOnce() -> Rule, now: Instant) -> Admission {
+    fn admit_by(&self, rule: impl FnOnce() -> Rule, now: Instant) -> Result<Leave, BreakerOpen> {
         match Circuit::admits_by(self.words.hot(), now) {
-            Some(ticket) => Admission::Admitted(ticket, None),
+            Some(ticket) => Ok((ticket, None)),
             None => {
                 let rule = rule();
-                self.update(|circuit| circuit.admit(&rule, now))
+                self.update(|circuit| circuit.ask(&rule, now))
+                    .map_err(|wait| BreakerOpen { admits_at: now.plus(wait) })
             }
         }
     }
@@ -365,15 +369,8 @@ impl<B: Guarded> Permit<B> {
     ///
     /// It is open, or all its probes are under way.
     pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
-        match breaker.shared().admit_by(|| breaker.rule(), now) {
-            Admission::Admitted(ticket, moved) => {
-                Ok(Self { ticket, held: true, half_opened: moved.is_some(), breaker })
-            }
-            Admission::Refused => {
-                let admits_at = breaker.shared().load().admits_at(&breaker.rule(), now);
-                Err(BreakerOpen { admits_at })
-            }
-        }
+        let (ticket, moved) = breaker.shared().admit_by(|| breaker.rule(), now)?;
+        Ok(Self { ticket, held: true, half_opened: moved.is_some(), breaker })
     }
 
     /// Reports how the attempt ended.

@@ -114,6 +114,9 @@ pub enum Transition {
     Closed,
 }
 
+/// What an admitted attempt gets: its ticket, and the transition that admitting it made.
+pub(super) type Leave = (Ticket, Option<Transition>);
+
 impl Circuit {
     /// Closed, without a failure.
     pub const CLOSED: Self = Self { hot: 0, cold: 0 };
@@ -126,48 +129,55 @@ impl Circuit {
     ///
     /// That is what it decides; a [mode](Mode) may have it do otherwise.
     pub const fn admit(self, rule: &Rule, now: Instant) -> (Self, Admission) {
-        match (self.mode(), self.phase()) {
-            (Mode::Normal, _) | (Mode::ForcedClosed, Phase::Closed { .. }) => {
-                self.decide(rule, now)
-            }
-            (Mode::ForcedOpen, _) => (self, Admission::Refused),
-            (Mode::ForcedClosed, _) => (self, Admission::Admitted(Ticket::SHADOWED, None)),
-            (Mode::Shadow, _) => match self.decide(rule, now) {
-                (next, Admission::Refused) => (next, Admission::Admitted(Ticket::SHADOWED, None)),
-                decided => decided,
-            },
+        match self.ask(rule, now) {
+            (next, Ok((ticket, moved))) => (next, Admission::Admitted(ticket, moved)),
+            (next, Err(_)) => (next, Admission::Refused),
         }
     }
 
-    const fn decide(self, rule: &Rule, now: Instant) -> (Self, Admission) {
-        match self.phase() {
-            Phase::Closed { .. } => (self, Admission::Admitted(self.ticket(now), None)),
-            Phase::Open { until } => {
-                if ticks_left(until, TICKS, now, TICK_SHIFT, self.open_span(rule)) > 0 {
-                    return (self, Admission::Refused);
-                }
-                let next = self.enter(Phase::HalfOpen { in_flight: 1, succeeded: 0 });
-                let next = next.with_lease(rule, now);
-                (next, Admission::Admitted(next.ticket(now), Some(Transition::HalfOpened)))
-            }
-            Phase::HalfOpen { in_flight: 0, succeeded } => {
-                // Nobody else's outcome is awaited, so this probe gets an epoch and a lease of its own.
-                self.probe_anew(rule, now, succeeded)
-            }
+    /// [`admit`](Self::admit) that says of a refusal for how many microseconds it holds.
+    pub(super) const fn ask(self, rule: &Rule, now: Instant) -> (Self, Result<Leave, u64>) {
+        if self.has_mode(Mode::ForcedOpen) {
+            return (self, Err(u64::MAX));
+        }
+        if self.has_mode(Mode::ForcedClosed) && !self.is_closed() {
+            return (self, Ok((Ticket::SHADOWED, None)));
+        }
+        match self.decide(rule, now) {
+            (next, Err(_)) if self.has_mode(Mode::Shadow) => (next, Ok((Ticket::SHADOWED, None))),
+            decided => decided,
+        }
+    }
+
+    const fn decide(self, rule: &Rule, now: Instant) -> (Self, Result<Leave, u64>) {
+        let wait = self.waits_for(rule, now);
+        if wait > 0 {
+            return (self.leased(rule, now), Err(wait));
+        }
+        let most = rule.probe_count();
+        let (next, moved) = match self.phase() {
+            Phase::Closed { .. } => return (self, Ok((self.ticket(now), None))),
             Phase::HalfOpen { in_flight, succeeded }
-                if in_flight + succeeded < rule.probe_count() =>
+                if in_flight > 0 && in_flight + succeeded < most =>
             {
                 // The lease is that of the youngest probe: none is replaced before its own is over.
                 let next = self.with(Phase::HalfOpen { in_flight: in_flight + 1, succeeded });
-                let next = next.at_next_turn().with_lease(rule, now);
-                (next, Admission::Admitted(next.ticket(now), None))
+                (next.at_next_turn(), None)
             }
-            Phase::HalfOpen { succeeded, .. } => match self.lease_left(rule, now) {
-                Some(0) => self.probe_anew(rule, now, succeeded),
-                Some(_) => (self, Admission::Refused),
-                None => (self.leased(rule, now), Admission::Refused),
-            },
-        }
+            phase => {
+                // Nobody else's outcome is awaited any more, so this probe gets an epoch and a lease
+                // of its own. What succeeded counts on; but a rule of fewer probes may have come
+                // meanwhile, and one more success must still close it.
+                let (succeeded, moved) = match phase {
+                    Phase::HalfOpen { succeeded, .. } if succeeded < most => (succeeded, None),
+                    Phase::HalfOpen { .. } => (most - 1, None),
+                    _ => (0, Some(Transition::HalfOpened)),
+                };
+                (self.enter(Phase::HalfOpen { in_flight: 1, succeeded }), moved)
+            }
+        };
+        let next = next.with_lease(rule, now);
+        (next, Ok((next.ticket(now), moved)))
     }
 
     /// The same circuit; if it is half-open and its lease was never written, with one that runs from
@@ -371,30 +381,29 @@ impl Circuit {
 
     /// For how long it decides to refuse.
     pub(super) const fn waits_for(self, rule: &Rule, now: Instant) -> u64 {
-        let (ticks, shift) = match self.phase() {
+        match self.phase() {
             Phase::Open { until } => {
-                (ticks_left(until, TICKS, now, TICK_SHIFT, self.open_span(rule)), TICK_SHIFT)
+                let left = ticks_left(until, TICKS, now, TICK_SHIFT, self.open_span(rule));
+                micros_left(left, now, TICK_SHIFT)
             }
             Phase::HalfOpen { in_flight, succeeded }
                 if in_flight > 0 && in_flight + succeeded >= rule.probe_count() =>
             {
-                match self.lease_left(rule, now) {
-                    Some(left) => (left, LEASE_SHIFT),
-                    None => return rule.lease.micros(),
+                if self.lags() {
+                    return rule.lease.micros();
                 }
+                let left = ticks_left(self.cold & LEASES, LEASES, now, LEASE_SHIFT, rule.lease);
+                micros_left(left, now, LEASE_SHIFT)
             }
-            _ => return 0,
-        };
-        // To the beginning of the tick at which it ends, from within the one that is now.
-        ((ticks as u64) << shift).saturating_sub(now.as_micros() & ((1 << shift) - 1))
+            _ => 0,
+        }
     }
 
     /// Opens, for as long as the rule says, in a new epoch.
     const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
         let level = if self.level() < LEVEL { self.level() + 1 } else { LEVEL };
         let until = tick_after(now, rule.open_span(level), TICK_SHIFT) & TICKS;
-        let next = self.enter(Phase::Open { until }).with_cold(level, 0);
-        (next, Settled::Moved(Transition::Opened))
+        (self.enter_at(pack(Phase::Open { until }), level), Settled::Moved(Transition::Opened))
     }
 
     /// The open period that it is in, if it is open.
@@ -468,21 +477,11 @@ impl Circuit {
         (self.enter(phase), moved)
     }
 
-    /// Admits the first probe of a new epoch, with a lease of its own. What succeeded counts on.
-    const fn probe_anew(self, rule: &Rule, now: Instant, succeeded: u32) -> (Self, Admission) {
-        // A rule of fewer probes may have come meanwhile: one more success must still close it.
-        let most = rule.probe_count() - 1;
-        let succeeded = if succeeded < most { succeeded } else { most };
-        let next = self.enter(Phase::HalfOpen { in_flight: 1, succeeded }).with_lease(rule, now);
-        (next, Admission::Admitted(next.ticket(now), None))
-    }
-
     /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
     const fn honours(self, rule: &Rule, now: Instant, ticket: Ticket) -> bool {
-        let heeded = match self.mode() {
-            Mode::Normal | Mode::Shadow => true,
-            Mode::ForcedOpen => false,
-            Mode::ForcedClosed => self.is_closed(),
+        let heeded = match self.is_closed() {
+            true => !self.has_mode(Mode::ForcedOpen),
+            false => !self.has_mode(Mode::ForcedOpen) && !self.has_mode(Mode::ForcedClosed),
         };
         heeded && self.gave(ticket) && ticket.age(now) <= self.ticket_ticks(rule)
     }
@@ -518,31 +517,25 @@ impl Circuit {
 
     /// Whether the cold word belongs to an earlier epoch than the hot one.
     const fn lags(self) -> bool {
-        self.cold >> EPOCH_SHIFT & EPOCH != self.epoch()
+        (self.cold ^ self.hot) & EPOCH_BITS != 0
     }
 
-    /// What is left of the half-open lease, in its units; none if the cold word lags.
-    const fn lease_left(self, rule: &Rule, now: Instant) -> Option<u32> {
-        if self.lags() {
-            return None;
-        }
-        Some(ticks_left(self.cold & LEASES, LEASES, now, LEASE_SHIFT, rule.lease))
-    }
-
+    /// The same half-open circuit with a lease that runs from `now`.
     const fn with_lease(self, rule: &Rule, now: Instant) -> Self {
-        self.with_cold(self.level(), tick_after(now, rule.lease, LEASE_SHIFT) & LEASES)
+        // Its level is what the cold word says, whatever epoch that is of.
+        let level = self.cold >> LEVEL_SHIFT & LEVEL;
+        self.with_cold(level, tick_after(now, rule.lease, LEASE_SHIFT) & LEASES)
     }
 
     const fn with_cold(self, level: u32, lease: u32) -> Self {
-        let mode = self.cold & MODE_BITS;
-        let cold = mode | self.epoch() << EPOCH_SHIFT | level << LEVEL_SHIFT | lease;
+        let cold = self.cold & MODE_BITS | self.hot & EPOCH_BITS | level << LEVEL_SHIFT | lease;
         Self { cold, ..self }
     }
 
     /// The same epoch with other contents.
     const fn with(self, phase: Phase) -> Self {
         let turn = if matches!(phase, Phase::HalfOpen { .. }) { self.hot & TURN_BITS } else { 0 };
-        Self { hot: pack(self.epoch(), phase) | turn, ..self }
+        Self { hot: pack(phase) | self.hot & EPOCH_BITS | turn, ..self }
     }
 
     /// The same half-open circuit with a hot word that this epoch has not had: who found its probes
@@ -565,10 +558,13 @@ impl Circuit {
 
     /// The next epoch, with a cold word that says so.
     const fn enter(self, phase: Phase) -> Self {
-        let level = self.level();
-        let hot = pack(self.epoch() + 1, phase);
-        let next = Self { hot, ..self };
-        next.with_cold(if matches!(phase, Phase::Closed { .. }) { 0 } else { level }, 0)
+        let level = if matches!(phase, Phase::Closed { .. }) { 0 } else { self.level() };
+        self.enter_at(pack(phase), level)
+    }
+
+    const fn enter_at(self, contents: u32, level: u32) -> Self {
+        let epoch = self.hot.wrapping_add(1 << EPOCH_SHIFT) & EPOCH_BITS;
+        Self { hot: contents | epoch, ..self }.with_cold(level, 0)
     }
 }
 
@@ -589,13 +585,15 @@ impl Ticket {
     }
 }
 
-const fn pack(epoch: u32, phase: Phase) -> u32 {
-    let (tag, payload) = match phase {
-        Phase::Closed { history } => (0, history),
-        Phase::Open { until } => (1, until),
-        Phase::HalfOpen { in_flight, succeeded } => (2, in_flight << COUNT_SHIFT | succeeded),
-    };
-    tag << PHASE_SHIFT | (epoch & EPOCH) << EPOCH_SHIFT | payload
+/// A hot word of epoch 0.
+const fn pack(phase: Phase) -> u32 {
+    match phase {
+        Phase::Closed { history } => history,
+        Phase::Open { until } => 1 << PHASE_SHIFT | until,
+        Phase::HalfOpen { in_flight, succeeded } => {
+            2 << PHASE_SHIFT | in_flight << COUNT_SHIFT | succeeded
+        }
+    }
 }
 
 /// Coarse time, modulo 2^24.
@@ -618,9 +616,18 @@ const fn ticks_left(until: u32, modulus: u32, now: Instant, shift: u32, span: Sp
     if left <= span.plus(STEP_TOLERANCE).ticks(shift) { left } else { 0 }
 }
 
+/// From `now` to the beginning of the tick that is `left` ticks after the one that is now.
+const fn micros_left(left: u32, now: Instant, shift: u32) -> u64 {
+    match left {
+        0 => 0,
+        _ => ((left as u64) << shift) - (now.as_micros() & ((1 << shift) - 1)),
+    }
+}
+
 const PHASE_SHIFT: u32 = 30;
 const EPOCH_SHIFT: u32 = 24;
 const EPOCH: u32 = 0x3f;
+const EPOCH_BITS: u32 = EPOCH << EPOCH_SHIFT;
 const MODE_BITS: u32 = 3 << PHASE_SHIFT;
 const LEVEL_SHIFT: u32 = 20;
 const PAYLOAD: u32 = 0x00ff_ffff;
