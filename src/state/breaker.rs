@@ -223,7 +223,7 @@ impl SharedCircuit {
             Some(ticket) => Ok((ticket, None)),
             None => {
                 let rule = rule();
-                self.update(|circuit| circuit.ask(&rule, now))
+                self.update(move |circuit| circuit.ask(&rule, now))
                     .map_err(|wait| BreakerOpen { admits_at: now.plus(wait) })
             }
         }
@@ -242,7 +242,7 @@ impl SharedCircuit {
             return Settled::Counted;
         }
         let rule = rule();
-        self.update(|circuit| circuit.settle(&rule, now, ticket, outcome))
+        self.update(move |circuit| circuit.settle(&rule, now, ticket, outcome))
     }
 
     /// Whether it is closed: everybody is admitted.
@@ -268,7 +268,7 @@ impl SharedCircuit {
 
     /// See [`Circuit::release`].
     pub fn release(&self, ticket: Ticket) {
-        self.update(|circuit| (circuit.release(ticket), ()));
+        self.update(move |circuit| (circuit.release(ticket), ()));
     }
 
     /// Sets its mode, and says what transition that made. See [`Circuit::force`].

@@ -173,7 +173,7 @@ impl Circuit {
                     Phase::HalfOpen { .. } => (most - 1, None),
                     _ => (0, Some(Transition::HalfOpened)),
                 };
-                (self.enter(Phase::HalfOpen { in_flight: 1, succeeded }), moved)
+                (self.enter(Phase::HalfOpen { in_flight: 1, succeeded }, self.level()), moved)
             }
         };
         let next = next.with_lease(rule, now);
@@ -233,7 +233,7 @@ impl Circuit {
                     let phase = Phase::HalfOpen { in_flight, succeeded: succeeded + 1 };
                     (self.with(phase), Settled::Counted)
                 } else {
-                    let next = self.enter(Phase::Closed { history: 0 });
+                    let next = self.enter(Phase::Closed { history: 0 }, 0);
                     (next, Settled::Moved(Transition::Closed))
                 }
             }
@@ -336,10 +336,8 @@ impl Circuit {
             Phase::Closed { .. } => 0,
             // A lagging cold word is one opening behind an open circuit, and none behind the
             // half-open one that follows it, or one that was forced open.
-            Phase::Open { .. }
-                if self.lags() && written < LEVEL && !self.has_mode(Mode::ForcedOpen) =>
-            {
-                written + 1
+            Phase::Open { .. } if self.lags() && !self.has_mode(Mode::ForcedOpen) => {
+                if written < LEVEL { written + 1 } else { LEVEL }
             }
             _ => written,
         }
@@ -403,7 +401,7 @@ impl Circuit {
     const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
         let level = if self.level() < LEVEL { self.level() + 1 } else { LEVEL };
         let until = tick_after(now, rule.open_span(level), TICK_SHIFT) & TICKS;
-        (self.enter_at(pack(Phase::Open { until }), level), Settled::Moved(Transition::Opened))
+        (self.enter(Phase::Open { until }, level), Settled::Moved(Transition::Opened))
     }
 
     /// The open period that it is in, if it is open.
@@ -474,7 +472,8 @@ impl Circuit {
             (_, Phase::Open { .. }) => Some(Transition::Opened),
             (_, Phase::Closed { .. }) => Some(Transition::Closed),
         };
-        (self.enter(phase), moved)
+        let level = if matches!(phase, Phase::Closed { .. }) { 0 } else { self.level() };
+        (self.enter(phase, level), moved)
     }
 
     /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
@@ -557,14 +556,10 @@ impl Circuit {
     }
 
     /// The next epoch, with a cold word that says so.
-    const fn enter(self, phase: Phase) -> Self {
-        let level = if matches!(phase, Phase::Closed { .. }) { 0 } else { self.level() };
-        self.enter_at(pack(phase), level)
-    }
-
-    const fn enter_at(self, contents: u32, level: u32) -> Self {
+    #[inline(always)] // What is packed is known where it is called.
+    const fn enter(self, phase: Phase, level: u32) -> Self {
         let epoch = self.hot.wrapping_add(1 << EPOCH_SHIFT) & EPOCH_BITS;
-        Self { hot: contents | epoch, ..self }.with_cold(level, 0)
+        Self { hot: pack(phase) | epoch, ..self }.with_cold(level, 0)
     }
 }
 
