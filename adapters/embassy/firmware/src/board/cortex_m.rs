@@ -30,3 +30,43 @@ pub fn tick_after(cycles: u32) {
 pub fn idle() {
     cortex_m::asm::wfi();
 }
+
+/// A counter of the clock's cycles, for what takes fewer than 2^24 of them.
+pub mod counter {
+    use core::arch::asm;
+    use cortex_m::Peripherals;
+    use cortex_m::peripheral::SYST;
+    use cortex_m::peripheral::syst::SystClkSource;
+
+    /// Starts it. Once, and not beside [`tick_every`](super::tick_every).
+    pub fn start() {
+        let mut syst = Peripherals::take().expect("asked for once").SYST;
+        syst.set_clock_source(SystClkSource::Core);
+        syst.set_reload(LAST);
+        syst.clear_current();
+        syst.enable_counter();
+    }
+
+    /// What it says.
+    #[inline(always)]
+    pub fn read() -> u32 {
+        SYST::get_current()
+    }
+
+    /// How far it is from there.
+    #[inline(always)]
+    pub fn since(began: u32) -> u32 {
+        began.wrapping_sub(read()) & LAST // It counts down.
+    }
+
+    /// Runs two instructions a turn.
+    #[inline(never)]
+    pub fn spin(turns: u32) {
+        // SAFETY: it only counts down.
+        unsafe {
+            asm!("2:", "subs {0}, #1", "bne 2b", inout(reg) turns => _, options(nomem, nostack))
+        };
+    }
+
+    const LAST: u32 = 0xff_ffff;
+}

@@ -57,3 +57,33 @@ fn now() -> u64 {
 
 const MTIMECMP: *mut u32 = 0x0200_4000 as *mut u32;
 const MTIME: *const u32 = 0x0200_bff8 as *const u32;
+
+/// A counter of instructions.
+pub mod counter {
+    use core::arch::asm;
+    use riscv::register::minstret;
+
+    /// Starts it.
+    pub fn start() {}
+
+    /// What it says.
+    #[inline(always)]
+    pub fn read() -> u32 {
+        minstret::read() as u32
+    }
+
+    /// How far it is from there.
+    #[inline(always)]
+    pub fn since(began: u32) -> u32 {
+        read().wrapping_sub(began)
+    }
+
+    /// Runs two instructions a turn.
+    #[inline(never)]
+    pub fn spin(turns: u32) {
+        // SAFETY: it only counts down.
+        unsafe {
+            asm!("2:", "addi {0}, {0}, -1", "bnez {0}, 2b", inout(reg) turns => _, options(nomem, nostack))
+        };
+    }
+}

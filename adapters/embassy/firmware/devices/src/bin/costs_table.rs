@@ -1,0 +1,303 @@
+//! What the core costs on each device: prints it, and fails where that is more than it may be.
+//!
+//! `costs_table TARGETS` takes the folder with the images of each target; with `--write`, the table
+//! replaces the one in README.md.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Output};
+use std::{env, fs};
+
+use self::Bound::{All, AllWanted, Free, Least, LeastWanted};
+use firmware::costs::{Call, Wait};
+use object::read::elf::ElfFile32;
+use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<ExitCode, Failure> {
+    let mut arguments: Vec<String> = env::args().skip(1).collect();
+    let write = arguments.iter().any(|argument| argument == "--write");
+    arguments.retain(|argument| argument != "--write");
+    let [folder] = &arguments[..] else {
+        return Err("usage: costs_table TARGETS [--write]".into());
+    };
+    let devices: Vec<Device> = TARGETS
+        .iter()
+        .map(|target| Device::measure(target, &Path::new(folder).join(target).join("release")))
+        .collect::<Result<_, _>>()?;
+
+    let (table, broken) = table(&devices);
+    print!("{table}");
+    for device in &devices {
+        println!("\n{}: the inputs that took the most", device.target);
+        device.worst.iter().for_each(|(name, input)| println!("  {name}: {input}"));
+    }
+    for what in &broken {
+        println!("too much: {what}");
+    }
+    if write {
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+        let text = fs::read_to_string(&readme)?;
+        let (before, rest) =
+            text.split_once(BEGIN).ok_or("README.md has no place for the table")?;
+        let (_, after) = rest.split_once(END).ok_or("the table in README.md has no end")?;
+        fs::write(&readme, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+    }
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What was measured of one target.
+struct Device {
+    target: &'static str,
+    figures: BTreeMap<String, u64>,
+    worst: Vec<(String, String)>,
+}
+
+/// A row of the table: its figure's name, what the table calls it, and what it is to be.
+struct Row(&'static str, &'static str, Bound);
+
+/// What a figure is at most, on all targets or on the least of them; and what it was wanted to be,
+/// where that is less.
+enum Bound {
+    Free,
+    All(u64),
+    AllWanted(u64, u64),
+    Least(u64),
+    LeastWanted(u64, u64),
+}
+
+impl Bound {
+    const fn at_most(&self, target: usize) -> Option<u64> {
+        match *self {
+            Self::All(most) | Self::AllWanted(most, _) => Some(most),
+            Self::Least(most) | Self::LeastWanted(most, _) if target == 0 => Some(most),
+            _ => None,
+        }
+    }
+
+    const fn wanted(&self) -> Option<u64> {
+        match *self {
+            Self::AllWanted(_, wanted) | Self::LeastWanted(_, wanted) => Some(wanted),
+            _ => None,
+        }
+    }
+}
+
+impl Device {
+    fn measure(target: &'static str, images: &Path) -> Result<Self, Failure> {
+        let mut device = Self { target, figures: BTreeMap::new(), worst: Vec::new() };
+        device.sizes(images)?;
+        device.instructions(images)?;
+        device.executed(images)?;
+        Ok(device)
+    }
+
+    /// Bytes in flash that an image has over one without the core.
+    fn sizes(&mut self, images: &Path) -> Result<(), Failure> {
+        let without = flash(&fs::read(images.join("costs_none"))?)?;
+        for image in SIZED {
+            let bytes = fs::read(images.join(format!("costs_{image}")))?;
+            self.figures.insert(format!("flash {image}"), flash(&bytes)? - without);
+            let unwanted = unwanted(&bytes)?;
+            for symbol in &unwanted {
+                println!("{}: costs_{image} has {symbol}", self.target);
+            }
+            *self.figures.entry("unwanted symbols".to_owned()).or_default() +=
+                unwanted.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// What the image `costs` counts of itself.
+    fn instructions(&mut self, images: &Path) -> Result<(), Failure> {
+        // 128 ns an instruction.
+        let output = run(self.target, &images.join("costs"), &["-icount", "shift=7"])?;
+        for line in String::from_utf8(output.stdout)?.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words[..] {
+                ["instructions", name, most, number] => {
+                    let number = number.parse()?;
+                    let input = match name {
+                        "wait" | "asked_wait" => Wait::nth(number).to_string(),
+                        _ => Call::nth(number).to_string(),
+                    };
+                    self.figures.insert(name.to_owned(), most.parse()?);
+                    self.worst.push((name.to_owned(), input));
+                }
+                ["ram", name, bytes] => {
+                    self.figures.insert(format!("ram {name}"), bytes.parse()?);
+                }
+                _ => return Err(format!("{}: costs said {line:?}", self.target).into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// What of the image `costs_breaker` is executed, instruction by instruction, in a healthy call
+    /// and in one that fails.
+    fn executed(&mut self, images: &Path) -> Result<(), Failure> {
+        let image = images.join("costs_breaker");
+        let log = run(self.target, &image, &["-singlestep", "-d", "exec,nochain"])?.stderr;
+        let log = String::from_utf8(log)?;
+        let bytes = fs::read(&image)?;
+        let elf: ElfFile32<Endianness> = ElfFile32::parse(&*bytes)?;
+        let (call, caller) = (function(&elf, "call")?, function(&elf, "both")?);
+        let mut calls: Vec<Vec<u64>> = Vec::new();
+        let mut inside = false;
+        for at in log.lines().filter_map(executed_at) {
+            if at == call.start {
+                inside = true;
+                calls.push(Vec::new());
+            }
+            inside &= !caller.contains(&at);
+            if let (true, Some(executed)) = (inside, calls.last_mut()) {
+                executed.push(at);
+            }
+        }
+        let [healthy, failing] = &calls[..] else {
+            return Err(format!("{}: {} calls seen", self.target, calls.len()).into());
+        };
+        let sections = |executed: &[u64]| {
+            executed.iter().filter(|at| masks_interrupts(&elf, **at, self.target)).count() as u64
+        };
+        self.figures.insert("executed".to_owned(), healthy.len() as u64);
+        self.figures.insert("sections".to_owned(), sections(healthy));
+        // Where there is no compare-and-swap: else nothing shows that sections would be seen.
+        if NO_SWAP.contains(&self.target) && sections(failing) == 0 {
+            return Err(format!("{}: no critical section in a failing call", self.target).into());
+        }
+        Ok(())
+    }
+}
+
+/// The table, and what is more than it may be.
+fn table(devices: &[Device]) -> (String, Vec<String>) {
+    let (mut table, mut broken) = (String::from("| |"), Vec::new());
+    for device in devices {
+        let core = device.target.split_once('-').map_or(device.target, |(core, _)| core);
+        let _ = write!(table, " {core} |");
+    }
+    let _ = writeln!(table, " at most | wanted |\n|---|{}", "---:|".repeat(devices.len() + 2));
+    let or_none = |bound: Option<u64>| bound.map_or(String::new(), |bound| bound.to_string());
+    for Row(name, label, bound) in ROWS {
+        let _ = write!(table, "| {label} |");
+        for (target, device) in devices.iter().enumerate() {
+            let figure = device.figures.get(*name).copied().unwrap_or(u64::MAX);
+            let _ = write!(table, " {figure} |");
+            if bound.at_most(target).is_some_and(|most| figure > most) {
+                broken.push(format!("{}: {label}: {figure}", device.target));
+            }
+        }
+        let _ = writeln!(table, " {} | {} |", or_none(bound.at_most(0)), or_none(bound.wanted()));
+    }
+    (table, broken)
+}
+
+/// Runs an image by the target's runner, with more arguments of QEMU.
+fn run(target: &str, image: &Path, more: &[&str]) -> Result<Output, Failure> {
+    let config = include_str!("../../../.cargo/config.toml");
+    let (_, section) = config.split_once(&format!("[target.{target}]")).ok_or("no such target")?;
+    let runner = section.split('"').nth(1).ok_or("no runner")?;
+    let mut words = runner.split_whitespace();
+    let mut command = Command::new(words.next().ok_or("no runner")?);
+    let arguments: Vec<&str> = words.filter(|word| *word != "-kernel").collect();
+    let output = command.args(arguments).args(more).arg("-kernel").arg(image).output()?;
+    match output.status.success() {
+        true => Ok(output),
+        false => Err(format!(
+            "{target}: {}: {}\n{}",
+            image.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stdout)
+        )
+        .into()),
+    }
+}
+
+/// The bytes that an image takes in flash: code, constants, and what variables begin with.
+fn flash(image: &[u8]) -> Result<u64, Failure> {
+    let elf: ElfFile32<Endianness> = ElfFile32::parse(image)?;
+    let stored =
+        |kind| matches!(kind, SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::Data);
+    Ok(elf.sections().filter(|section| stored(section.kind())).map(|section| section.size()).sum())
+}
+
+/// Functions that tell of a heap, of floats or of panics.
+fn unwanted(image: &[u8]) -> Result<Vec<String>, Failure> {
+    let elf: ElfFile32<Endianness> = ElfFile32::parse(image)?;
+    let tells = |name: &&str| {
+        let float = ["sf2", "sf3", "df2", "df3", "sfsi", "dfsi", "sidf", "sisf"];
+        ["panic", "__rust_alloc", "__rdl_alloc"].iter().any(|part| name.contains(part))
+            || name.starts_with("__aeabi_f")
+            || name.starts_with("__aeabi_d")
+            || name.starts_with("__") && float.iter().any(|end| name.ends_with(end))
+    };
+    Ok(elf
+        .symbols()
+        .filter_map(|symbol| symbol.name().ok())
+        .filter(tells)
+        .map(str::to_owned)
+        .collect())
+}
+
+/// The addresses of a function.
+fn function(elf: &ElfFile32<'_, Endianness>, name: &str) -> Result<std::ops::Range<u64>, Failure> {
+    let symbol = elf.symbol_by_name(name).ok_or_else(|| format!("no function {name}"))?;
+    let start = symbol.address() & !1; // Thumb
+    Ok(start..start + symbol.size())
+}
+
+/// The address in a line of QEMU's log: `Trace 0: 0x7f.. [flags/address/flags/flags] symbol`.
+fn executed_at(line: &str) -> Option<u64> {
+    let inside = line.strip_prefix("Trace ")?.split_once('[')?.1;
+    u64::from_str_radix(inside.split('/').nth(1)?, 16).ok()
+}
+
+/// Whether the instruction there turns interrupts off: `cpsid`, or any that writes a machine register.
+fn masks_interrupts(elf: &ElfFile32<'_, Endianness>, at: u64, target: &str) -> bool {
+    let bytes =
+        |length| elf.sections().find_map(|section| section.data_range(at, length).ok().flatten());
+    let half = bytes(2).map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    match target.starts_with("thumb") {
+        true => half & 0xffe0 == 0xb660,
+        false => half & 0x7f == 0x73,
+    }
+}
+
+// Bytes and instructions. What only the least core is bound by is less on the others, but for RISC-V's
+// wider code.
+const ROWS: &[Row] = &[
+    Row("flash const", "flash: breaker with a constant rule", LeastWanted(2_100, 700)),
+    Row("flash breaker", "flash: breaker with probes, lease, growth", LeastWanted(2_100, 1_100)),
+    Row("flash modes", "flash: the same, told its mode", LeastWanted(3_000, 1_100)),
+    Row("flash policy", "flash: breaker, retry, timeout", AllWanted(12_300, 4_096)),
+    Row("unwanted symbols", "symbols of a heap, floats, panics", All(0)),
+    Row("ram breaker", "RAM: breaker", All(24)),
+    Row("ram counters", "RAM: operation with counters", All(160)),
+    Row("ram histogram", "RAM: operation with a histogram", All(1_200)),
+    Row("healthy", "instructions: admit and settle, healthy", Least(120)),
+    Row("executed", "the same, as QEMU logs it", Free),
+    Row("both", "instructions: admit and settle", LeastWanted(850, 400)),
+    Row("grown", "instructions: admit and settle, growing periods", LeastWanted(1_450, 400)),
+    Row("admit", "instructions: admit", Free),
+    Row("refuse", "instructions: refuse", Free),
+    Row("settle", "instructions: settle", Free),
+    Row("release", "instructions: give back", Free),
+    Row("wait", "instructions: back-off", Free),
+    Row("asked_wait", "instructions: back-off, a wait asked for", Free),
+    Row("sections", "critical sections of a healthy call", All(0)),
+];
+
+const SIZED: [&str; 4] = ["const", "breaker", "modes", "policy"];
+const NO_SWAP: [&str; 2] = ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf"];
+const TARGETS: [&str; 5] = [
+    "thumbv6m-none-eabi",
+    "thumbv7m-none-eabi",
+    "thumbv7em-none-eabi",
+    "riscv32imac-unknown-none-elf",
+    "riscv32imc-unknown-none-elf",
+];
+const BEGIN: &str = "<!-- costs -->";
+const END: &str = "<!-- end of costs -->";

@@ -1,0 +1,27 @@
+//! Calls protected by a breaker with a lease and growth.
+#![no_std]
+#![no_main]
+
+use core::time::Duration;
+use firmware::image;
+use firmware::protected::{both, protected};
+use steadfast::{Breaker, Rule, Trip};
+
+static BREAKER: Breaker = Breaker::with_rule(
+    Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30))
+        .probes(3)
+        .lease(Duration::from_secs(60))
+        .open_growth(20, Duration::from_secs(3_600)),
+);
+
+image!(main);
+
+fn main() -> bool {
+    both(call)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn call(now: u64, works: bool) -> bool {
+    protected(&BREAKER, now, works)
+}
