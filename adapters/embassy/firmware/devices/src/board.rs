@@ -32,17 +32,16 @@ pub(crate) fn all() -> Result<Vec<Board>> {
 }
 
 impl Board {
+    /// QEMU with the image, for more arguments; ended if it runs for too long.
+    pub(crate) fn qemu(&self, image: &Path) -> Command {
+        let mut qemu = Command::new("timeout");
+        qemu.arg(LONGEST).args(&self.runner).arg(image);
+        qemu
+    }
+
     /// What the image says, with more arguments for QEMU.
     pub(crate) fn run(&self, image: &Path, more: &[&str]) -> Result<String> {
-        let kernel = self.runner.split_last().map(|(_, but_last)| but_last).unwrap_or_default();
-        let output = Command::new("timeout")
-            .arg(LONGEST)
-            .args(kernel)
-            .args(more)
-            .arg("-kernel")
-            .arg(image)
-            .output()
-            .context("timeout and QEMU")?;
+        let output = self.qemu(image).args(more).output().context("timeout and QEMU")?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaints = String::from_utf8_lossy(&output.stderr);
         let why = match complaints.find("panicked at").and_then(|at| complaints.get(at..)) {

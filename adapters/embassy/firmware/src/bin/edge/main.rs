@@ -3,7 +3,7 @@
 //!
 //! The network is a UART that QEMU bridges to the chat service (`line.rs`); any other
 //! `embedded_nal_async::TcpConnect` may take its place. At the end the metrics go out over another
-//! UART, and `edge-host` compares them with what was printed.
+//! UART, and `devices` compares them with what was printed.
 #![no_std]
 #![no_main]
 
@@ -52,7 +52,7 @@ static ORCHESTRATOR: Orchestrator<1, COARSE> = Orchestrator::new()
     )
     .watched_by(&Printed);
 
-static METRICS: Uart = Uart::at(0x4000_c000);
+static METRICS: Uart = Uart::at(0x4000_e000);
 static NETWORK: Uart = Uart::at(0x4000_d000);
 static REQUESTS: AtomicU32 = AtomicU32::new(1);
 
@@ -187,7 +187,7 @@ const fn millis(millis: u64) -> u64 {
     millis * 1_000
 }
 
-const METRICS_IRQ: u16 = 5;
+const METRICS_IRQ: u16 = 33;
 const NETWORK_IRQ: u16 = 6;
 const DEVICE: [u8; 4] = *b"edge";
 const EVERY: Duration = Duration::from_millis(500);

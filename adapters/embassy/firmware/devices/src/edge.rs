@@ -1,50 +1,36 @@
-//! Runs the edge client against the scripted chat service, and checks its metrics against what it
-//! said: `edge-host CHAT IMAGE`, where CHAT is the example `chat` of `steadfast-std`.
+//! The edge client against the scripted chat service: its metrics, as they come over the second line,
+//! beside what it said.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, thread};
 
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
-fn main() -> ExitCode {
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let [chat, image] = &arguments[..] else {
-        eprintln!("usage: edge-host CHAT IMAGE");
-        return ExitCode::from(2);
-    };
-    match drive(chat, image) {
-        Ok(line) => {
-            println!("{line}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("edge client: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
+use crate::board::Board;
 
-fn drive(chat: &str, image: &str) -> Result<String, Box<dyn Error>> {
+/// Runs the image on `board`, connected to `chat`, the example of `steadfast-std`.
+pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> {
     let begun = Instant::now();
-    let mut chat = Command::new(chat);
-    chat.args(["--serve-only", "--script", "device"]);
-    let (_service, from_service) = Running::start(&mut chat)?;
-    let first = from_service.recv_timeout(STARTED_WITHIN).map_err(|_| "the service is silent")?;
-    let port = port(&first).ok_or_else(|| format!("the service says: {first}"))?;
+    let mut command = Command::new(chat);
+    command.args(["--serve-only", "--script", "device"]);
+    let (_service, from_service) =
+        Running::start(&mut command).with_context(|| chat.display().to_string())?;
+    let first = from_service.recv_timeout(STARTED_WITHIN).context("the service is silent")?;
+    let port = port(&first).with_context(|| format!("the service says: {first}"))?;
 
     let metrics = TcpListener::bind(("127.0.0.1", 0))?;
-    let mut qemu = Command::new("qemu-system-arm");
-    qemu.args(["-M", "lm3s6965evb", "-nographic", "-monitor", "none"])
-        .args(["-semihosting-config", "enable=on,target=native"])
-        .args(["-serial", &format!("tcp:{}", metrics.local_addr()?)])
-        .args(["-chardev", &format!("socket,id=ai,host=127.0.0.1,port={port},reconnect=1")])
-        .args(["-serial", "chardev:ai", "-kernel", image]);
+    let mut qemu = board.qemu(image);
+    // After the runner's first line, which is not connected.
+    qemu.args(["-chardev", &format!("socket,id=ai,host=127.0.0.1,port={port},reconnect=1")])
+        .args(["-serial", "chardev:ai"])
+        .args(["-serial", &format!("tcp:{}", metrics.local_addr()?)]);
     let (mut device, from_device) = Running::start(&mut qemu)?;
     let mut told = Told::default();
     while let Some(left) = ENDED_WITHIN.checked_sub(begun.elapsed()) {
@@ -63,25 +49,19 @@ fn drive(chat: &str, image: &str) -> Result<String, Box<dyn Error>> {
     // It closes its output a little before it ends.
     thread::sleep(Duration::from_millis(200));
     match device.0.try_wait()? {
-        None => return Err(format!("no end within {ENDED_WITHIN:?}").into()),
-        Some(status) if !status.success() => {
-            return Err(format!("the image failed: {status}").into());
-        }
-        Some(_) => {}
+        None => bail!("still runs after {} s", ENDED_WITHIN.as_secs()),
+        Some(status) => ensure!(status.success(), "{status}: {}", told.last),
     }
     let mut frame = Vec::new();
     metrics.accept()?.0.read_to_end(&mut frame)?;
     let report: Report = postcard::from_bytes_cobs(&mut frame)?;
-    let (operation, breaker) = report.parts().ok_or("another operation than expected")?;
+    let (operation, breaker) = report.parts().context("another operation than expected")?;
     let wrong = told.differences(operation, breaker);
-    if !wrong.is_empty() {
-        return Err(format!("{}\n{told:#?}\n{report:#?}", wrong.join("\n")).into());
-    }
+    ensure!(wrong.is_empty(), "{}\n{told:#?}\n{report:#?}", wrong.join("\n"));
     let Calls { started, succeeded, fell_back, failed, refused, .. } = operation.calls;
     Ok(format!(
-        "edge client: {started} calls: {succeeded} answered, {fell_back} fell back, {failed} failed, \
-         {refused} refused; {} attempts, {} retries; breaker opened {}, closed {}; \
-         {} late answers skipped; {} s",
+        "{started} calls: {succeeded} answered, {fell_back} fell back, {failed} failed, {refused} refused; \
+         {} attempts, {} retries; breaker opened {}, closed {}; {} late answers skipped; {} s",
         operation.attempts.started,
         operation.retries,
         breaker.metrics.opened,
