@@ -1,7 +1,7 @@
 //! Operations at the edges: a table without a free place, and settings that are just enough.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use steadfast::orchestrator::{Key, Registration, Warning};
+use steadfast::orchestrator::{Config, Key, Registration, Value, Warning};
 use steadfast::{Orchestrator, Strategy};
 
 #[test]
@@ -55,6 +55,27 @@ fn an_operation_tells_which_of_the_four_it_goes_by() {
 }
 
 #[test]
+fn a_caller_that_names_a_strategy_leaves_alone_what_callers_share() {
+    let table = Orchestrator::<1>::new();
+    let registration = Registration::new().given(Key::BreakerEnabled, 0).given(Key::Slots, 3);
+    let handle = table.register("op", registration).unwrap().strategy(Strategy::Critical);
+    let settings = handle.settings();
+    assert!(!settings.breaker_enabled);
+    assert_eq!((settings.slots, settings.attempts), (3, 7));
+}
+
+#[test]
+fn what_is_configured_for_every_strategy_holds_for_the_one_that_a_caller_names() {
+    let table = Orchestrator::<1>::new();
+    let every = Registration::new().given(Key::Attempts, 4);
+    table.configure(&Config::<1>::new().with_every_strategy(every)).unwrap();
+    let handle = table.register("op", Registration::new()).unwrap();
+    let settings = handle.strategy(Strategy::Aggressive).settings();
+    assert_eq!(settings.attempts, 4);
+    assert_eq!(settings.backoff, Strategy::Aggressive.settings().backoff);
+}
+
+#[test]
 fn what_is_just_enough_is_not_warned_of() {
     let warnings = |registration| {
         let table = Orchestrator::<1>::new();
@@ -70,4 +91,12 @@ fn what_is_just_enough_is_not_warned_of() {
     assert_eq!(warnings(many), []);
     assert_eq!(warnings(base.given(Key::Failures, 5).given(Key::Probes, 5)), []);
     assert_eq!(warnings(base.given(Key::Lease, 60_000_000)), []);
+}
+
+#[test]
+fn no_slots_are_shown_as_none_and_no_other_zero_is() {
+    for key in Key::ALL {
+        assert_eq!(key.value(0) == Value::None, key == Key::Slots, "{key}");
+        assert_ne!(key.value(1), Value::None, "{key}");
+    }
 }
