@@ -1,7 +1,7 @@
 //! Operations at the edges: a table without a free place, and settings that are just enough.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use steadfast::orchestrator::{Config, Key, Registration, Value, Warning};
+use steadfast::orchestrator::{Config, Key, Origin, Registration, Value, Warning};
 use steadfast::{Orchestrator, Strategy};
 
 #[test]
@@ -52,6 +52,22 @@ fn an_operation_tells_which_of_the_four_it_goes_by() {
         assert_eq!(handle.named_strategy(), strategy);
         assert_eq!(table.effective("op").unwrap().strategy(), strategy);
     }
+}
+
+#[test]
+fn an_operation_tells_who_named_its_strategy() {
+    let table = Orchestrator::<1>::new();
+    let is = |expected| {
+        let effective = table.effective("op").unwrap();
+        assert_eq!((effective.strategy(), effective.named_by()), expected);
+    };
+    table.register("op", Registration::new()).unwrap();
+    is((Strategy::Balanced, Origin::DefaultStrategy));
+    table.register("op", Registration::by(Strategy::Critical)).unwrap();
+    is((Strategy::Critical, Origin::Registered));
+    let aggressive = Registration::by(Strategy::Aggressive);
+    table.configure(&Config::<1>::new().try_operation("op", aggressive).unwrap()).unwrap();
+    is((Strategy::Aggressive, Origin::Configured));
 }
 
 #[test]
