@@ -43,6 +43,37 @@ fn an_execution_is_a_span_with_its_operation_strategy_attempts_and_outcome() {
 }
 
 #[test]
+fn every_way_to_execute_is_a_span() {
+    let (table, clock) = table();
+    let handle = table.get("ask").unwrap().retry_all().traced();
+    let spans = |run: &dyn Fn() -> bool| {
+        let lines = seen(|| assert!(run()));
+        lines.into_iter().filter(|line| line.contains("steadfast execution ")).collect::<Vec<_>>()
+    };
+    let attempts = |made: &str| {
+        let begin = "INFO steadfast execution operation=ask strategy=balanced";
+        vec![format!("{begin} attempts={made} outcome=succeeded")]
+    };
+    let once = || clock.block_on(handle.execute_once(&clock, ready(Ok::<_, &str>(())))).is_ok();
+    assert_eq!(spans(&once), attempts("1"));
+    let mutable = || {
+        let mut calls = 0;
+        let second = async || {
+            calls += 1;
+            if calls == 2 { Ok(()) } else { Err(SECRET) }
+        };
+        clock.block_on(handle.execute_mut(&clock, second)).is_ok()
+    };
+    assert_eq!(spans(&mutable), attempts("2"));
+    let blocking = || {
+        handle
+            .execute_blocking(&clock, |made| if made.attempt == 2 { Ok(()) } else { Err("") })
+            .is_ok()
+    };
+    assert_eq!(spans(&blocking), attempts("2"));
+}
+
+#[test]
 fn an_execution_that_gives_up_says_why() {
     let (table, clock) = table();
     let never = |_: &&str| Verdict::of(Class::Permanent);

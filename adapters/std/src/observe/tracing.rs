@@ -66,7 +66,7 @@ impl<'o, C: Clone> Traced<'o, C> {
     pub fn execute<K, F, Fut, T, E>(
         &self,
         clock: K,
-        mut operation: F,
+        operation: F,
     ) -> impl Future<Output = Result<T, Error<E>>> + use<'o, K, F, Fut, T, E, C>
     where
         K: Sleep,
@@ -77,18 +77,64 @@ impl<'o, C: Clone> Traced<'o, C> {
         let (handle, record) = self.begin();
         let span = record.span.clone();
         let execution = async move {
-            let attempt = |made: Made| {
-                record.attempt(made);
-                operation()
-            };
-            let result = handle.execute_told(clock, attempt).await;
-            if let Err(error) = &result {
-                record.stopped(error);
-            }
-            record.end(result.is_ok());
-            result
+            let result = handle.execute(clock, record.counting(operation)).await;
+            record.given(result)
         };
         execution.instrument(span)
+    }
+
+    /// See [`Handle::execute_once`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`](steadfast::Policy::execute).
+    pub fn execute_once<K, Fut, T, E>(
+        &self,
+        clock: K,
+        attempt: Fut,
+    ) -> impl Future<Output = Result<T, Error<E>>> + use<'o, K, Fut, T, E, C>
+    where
+        K: Sleep,
+        C: Classifier<E>,
+        Fut: Future<Output = Result<T, E>>,
+    {
+        let (handle, record) = self.begin();
+        let span = record.span.clone();
+        let execution = async move {
+            let attempt = async {
+                record.attempt();
+                attempt.await
+            };
+            let result = handle.execute_once(clock, attempt).await;
+            record.given(result)
+        };
+        execution.instrument(span)
+    }
+
+    /// See [`Handle::execute_mut`].
+    ///
+    /// # Errors
+    ///
+    /// As of [`Policy::execute`](steadfast::Policy::execute).
+    pub async fn execute_mut<T, E>(
+        &self,
+        clock: impl Sleep,
+        mut operation: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, Error<E>>
+    where
+        C: Classifier<E>,
+    {
+        let (handle, record) = self.begin();
+        let span = record.span.clone();
+        let execution = async move {
+            let attempt = async || {
+                record.attempt();
+                operation().await
+            };
+            let result = handle.execute_mut(clock, attempt).await;
+            record.given(result)
+        };
+        execution.instrument(span).await
     }
 
     /// See [`Handle::execute_or_else`].
@@ -99,7 +145,7 @@ impl<'o, C: Clone> Traced<'o, C> {
     pub fn execute_or_else<K, F, Fut, B, T, E, X>(
         &self,
         clock: K,
-        mut operation: F,
+        operation: F,
         fallback: B,
     ) -> impl Future<Output = Result<T, OrElseError<E, X>>> + use<'o, K, F, Fut, B, T, E, X, C>
     where
@@ -112,15 +158,8 @@ impl<'o, C: Clone> Traced<'o, C> {
         let (handle, record) = self.begin();
         let span = record.span.clone();
         let execution = async move {
-            let attempt = |made: Made| {
-                record.attempt(made);
-                operation()
-            };
-            let fallback = |error: Error<E>| {
-                record.stopped(&error);
-                fallback(error)
-            };
-            let result = handle.execute_told(clock, attempt).or_else(fallback).await;
+            let execution = handle.execute(clock, record.counting(operation));
+            let result = execution.or_else(record.noting(fallback)).await;
             record.end(result.is_ok());
             result
         };
@@ -135,7 +174,7 @@ impl<'o, C: Clone> Traced<'o, C> {
     pub fn execute_or_else_async<K, F, Fut, B, Alt, T, E, X>(
         &self,
         clock: K,
-        mut operation: F,
+        operation: F,
         fallback: B,
     ) -> impl Future<Output = Result<T, OrElseError<E, X>>> + use<'o, K, F, Fut, B, Alt, T, E, X, C>
     where
@@ -149,15 +188,8 @@ impl<'o, C: Clone> Traced<'o, C> {
         let (handle, record) = self.begin();
         let span = record.span.clone();
         let execution = async move {
-            let attempt = |made: Made| {
-                record.attempt(made);
-                operation()
-            };
-            let fallback = |error: Error<E>| {
-                record.stopped(&error);
-                fallback(error)
-            };
-            let result = handle.execute_told(clock, attempt).or_else_async(fallback).await;
+            let execution = handle.execute(clock, record.counting(operation));
+            let result = execution.or_else_async(record.noting(fallback)).await;
             record.end(result.is_ok());
             result
         };
@@ -181,15 +213,11 @@ impl<'o, C: Clone> Traced<'o, C> {
         let span = record.span.clone();
         let _entered = span.enter();
         let attempt = |made: Made| {
-            record.attempt(made);
+            record.attempt();
             operation(made)
         };
         let result = handle.execute_blocking(clock, attempt);
-        if let Err(error) = &result {
-            record.stopped(error);
-        }
-        record.end(result.is_ok());
-        result
+        record.given(result)
     }
 
     /// See [`Handle::execute_blocking_or_else`].
@@ -210,14 +238,10 @@ impl<'o, C: Clone> Traced<'o, C> {
         let span = record.span.clone();
         let _entered = span.enter();
         let attempt = |made: Made| {
-            record.attempt(made);
+            record.attempt();
             operation(made)
         };
-        let fallback = |error: Error<E>| {
-            record.stopped(&error);
-            fallback(error)
-        };
-        let result = handle.execute_blocking_or_else(clock, attempt, fallback);
+        let result = handle.execute_blocking_or_else(clock, attempt, record.noting(fallback));
         record.end(result.is_ok());
         result
     }
@@ -254,8 +278,39 @@ struct Record {
 }
 
 impl Record {
-    fn attempt(&self, made: Made) {
-        self.attempts.store(made.attempt, Ordering::Relaxed);
+    fn attempt(&self) {
+        self.attempts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `operation`, whose attempts are counted.
+    fn counting<'r, F: FnMut() -> Fut, Fut>(
+        &'r self,
+        mut operation: F,
+    ) -> impl FnMut() -> Fut + use<'r, F, Fut> {
+        move || {
+            self.attempt();
+            operation()
+        }
+    }
+
+    /// `fallback`, which is to answer for what the operation did not.
+    fn noting<'r, E, A, B: FnOnce(Error<E>) -> A>(
+        &'r self,
+        fallback: B,
+    ) -> impl FnOnce(Error<E>) -> A + use<'r, E, A, B> {
+        move |error| {
+            self.stopped(&error);
+            fallback(error)
+        }
+    }
+
+    /// Ends an execution without a fallback.
+    fn given<T, E>(self, result: Result<T, Error<E>>) -> Result<T, Error<E>> {
+        if let Err(error) = &result {
+            self.stopped(error);
+        }
+        self.end(result.is_ok());
+        result
     }
 
     fn stopped<E>(&self, error: &Error<E>) {
