@@ -187,6 +187,7 @@ fn a_buffer_that_is_too_small_is_an_error() {
     for size in 0..GOLDEN.len() {
         assert_eq!(golden().to_postcard(&mut vec![0; size]), Err(BufferTooSmall), "{size}");
     }
+    assert_eq!(BufferTooSmall.to_string(), "a configuration's bytes do not fit the buffer");
 }
 
 proptest! {
