@@ -131,7 +131,11 @@ impl Instant {
     /// The time from `earlier` to here, or zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.micros.saturating_sub(earlier.micros))
+        duration(self.micros_since(earlier))
+    }
+
+    pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
+        self.micros.saturating_sub(earlier.micros)
     }
 }
 
@@ -268,7 +272,7 @@ impl Future for ManualSleep<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let left = micros(self.at.since(self.clock.now()));
+        let left = self.at.micros_since(self.clock.now());
         if left == 0 {
             return Poll::Ready(());
         }
@@ -281,10 +285,34 @@ impl Future for ManualSleep<'_> {
 }
 
 /// Whole microseconds, a part of one counted whole, saturating.
-pub(crate) const fn micros(duration: Duration) -> u64 {
-    let rounded = (duration.subsec_nanos() as u64).div_ceil(1000);
-    duration.as_secs().saturating_mul(1_000_000).saturating_add(rounded)
+#[inline(never)] // Once for all: a core that neither divides nor multiplies 64 bits needs much for it.
+pub(crate) const fn micros(length: Duration) -> u64 {
+    if length.as_secs() > u64::MAX / SECOND {
+        return u64::MAX;
+    }
+    let rounded = length.subsec_nanos().div_ceil(1000);
+    (length.as_secs() * SECOND).saturating_add(rounded as u64)
 }
 
+/// As long as so many microseconds.
+#[inline(never)] // As above.
+pub(crate) const fn duration(micros: u64) -> Duration {
+    // Sixteen bits at a time, for cores that divide 32 bits at most, or none and call a function:
+    // the one for 64 bits would be another.
+    let (mut seconds, mut rest, mut left) = (0, 0, u64::BITS);
+    while left > 0 {
+        left -= 16;
+        rest = rest << 16 | (micros >> SECOND_SHIFT >> left) as u32 & 0xffff;
+        seconds = seconds << 16 | (rest / SECOND_ODD) as u64;
+        rest %= SECOND_ODD;
+    }
+    let rest = (rest << SECOND_SHIFT) + (micros as u32 & ((1 << SECOND_SHIFT) - 1));
+    Duration::new(seconds, rest * 1000)
+}
+
+const SECOND: u64 = 1_000_000;
+/// A second is so many times 2^6 µs.
+const SECOND_ODD: u32 = 15_625;
+const SECOND_SHIFT: u32 = 6;
 const NO_WAIT: u32 = u32::MAX;
 const SETTLING_POLLS: u32 = 32;

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::clock::micros;
+use crate::clock::{duration, micros};
 use crate::fault;
 
 /// A schedule of waits. Lengths are up to an hour, in whole microseconds, rounded up.
@@ -149,7 +149,7 @@ impl Backoff {
         };
         let jitter = match kinds & 0xff {
             0 => Jitter::None,
-            1 => Jitter::Additive(Duration::from_micros(most as u64)),
+            1 => Jitter::Additive(duration(most as u64)),
             2 => Jitter::Full,
             3 => Jitter::Equal,
             _ => Jitter::Decorrelated,
@@ -166,19 +166,19 @@ impl Backoff {
     /// What they grow from.
     #[must_use]
     pub const fn multiplier(&self) -> Duration {
-        Duration::from_micros(self.multiplier as u64)
+        duration(self.multiplier as u64)
     }
 
     /// The shortest, before jitter.
     #[must_use]
     pub const fn min(&self) -> Duration {
-        Duration::from_micros(self.min as u64)
+        duration(self.min as u64)
     }
 
     /// The longest, before jitter.
     #[must_use]
     pub const fn max(&self) -> Duration {
-        Duration::from_micros(self.max as u64)
+        duration(self.max as u64)
     }
 
     /// What is left to chance.
@@ -191,20 +191,7 @@ impl Backoff {
     /// `previous`. Never shorter than the formula says for `random` / 2^32.
     #[must_use]
     pub const fn wait(&self, failed: u32, previous: Duration, random: u32) -> Duration {
-        let planned = self.planned(failed);
-        Duration::from_micros(match self.jitter {
-            Jitter::None => planned,
-            Jitter::Additive(most) => planned + share(micros(most), random),
-            Jitter::Full => share(planned, random),
-            Jitter::Equal => planned.div_ceil(2) + share(planned / 2, random),
-            Jitter::Decorrelated => {
-                let (min, max) = (self.min as u64, self.max as u64);
-                let most = micros(previous).saturating_mul(3);
-                let most = if most < min { min } else { most };
-                let wait = min.saturating_add(share(most - min, random));
-                if wait < max { wait } else { max }
-            }
-        })
+        duration(self.own(failed, micros(previous), random))
     }
 
     /// The wait if the service asked for `asked`: as long as that, and as the schedule's own.
@@ -217,25 +204,53 @@ impl Backoff {
         previous: Duration,
         random: u32,
     ) -> Duration {
-        let own = self.wait(failed, previous, random);
+        match self.asked(micros(asked), failed, micros(previous), random) {
+            u64::MAX => Duration::MAX,
+            wait => duration(wait),
+        }
+    }
+
+    /// [`wait`](Self::wait) in microseconds.
+    pub(super) const fn own(&self, failed: u32, previous: u64, random: u32) -> u64 {
+        let planned = self.planned(failed);
+        let (least, chance) = match self.jitter {
+            Jitter::None => (planned, 0),
+            Jitter::Additive(most) => (planned, micros(most)),
+            Jitter::Full => (0, planned),
+            Jitter::Equal => (planned.div_ceil(2), planned / 2),
+            Jitter::Decorrelated => {
+                let (min, most) = (self.min as u64, previous.saturating_mul(3));
+                (min, most.saturating_sub(min))
+            }
+        };
+        let wait = least.saturating_add(share(chance, random));
+        match self.jitter {
+            Jitter::Decorrelated if wait > self.max as u64 => self.max as u64,
+            _ => wait,
+        }
+    }
+
+    /// [`wait_asked`](Self::wait_asked) in microseconds.
+    pub(super) const fn asked(&self, asked: u64, failed: u32, previous: u64, random: u32) -> u64 {
+        let own = self.own(failed, previous, random);
         let most = match self.jitter {
             Jitter::None => 0,
             Jitter::Additive(most) => micros(most),
             Jitter::Full | Jitter::Equal | Jitter::Decorrelated => self.planned(failed),
         };
-        let jitter = Duration::from_micros(share(most, random));
+        let jitter = share(most, random);
         let asked = match fault::EARLY_WAIT {
             true => asked.saturating_sub(jitter),
             false => asked.saturating_add(jitter),
         };
-        if micros(asked) > micros(own) { asked } else { own }
+        if asked > own { asked } else { own }
     }
 
     /// The longest wait there can be after the `failed`-th failed attempt.
     #[must_use]
     pub const fn longest(&self, failed: u32) -> Duration {
         match self.jitter {
-            Jitter::Decorrelated => Duration::from_micros(self.max as u64),
+            Jitter::Decorrelated => duration(self.max as u64),
             _ => self.wait(failed, Duration::ZERO, u32::MAX),
         }
     }

@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 
 use super::classify::Classifier;
 use super::operation::Made;
-use super::run::{Ended, Leave, Next, Run};
+use super::run::{Ended, Next, Run};
 use super::{Policy, Source};
 use crate::clock::Wait;
 use crate::error::{Error, OrElseError};
@@ -79,13 +79,9 @@ fn drive<'p, T, E, C: Classifier<E>, P: Borrow<Policy<'p, C>>>(
     mut operation: impl FnMut(Made) -> Result<T, E>,
 ) -> Result<T, Error<E>> {
     loop {
-        let step = run.attempt(clock.now());
+        let step = run.alone(clock.now());
         run.tell(&step.events);
-        let attempt = match step.next {
-            Leave::Granted(attempt) => attempt,
-            Leave::Refused(error) => return Err(error),
-            Leave::NotNow => continue,
-        };
+        let attempt = step.next?;
         let result = operation(attempt.made());
         let pace = (|| clock.random(), clock);
         let step = run.settle(attempt, clock.now(), Some(result), pace);

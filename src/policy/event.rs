@@ -71,8 +71,6 @@ pub trait Observe: Sync {
 pub struct Events([Option<Event>; 2]);
 
 impl Events {
-    pub(super) const NONE: Self = Self([None, None]);
-
     pub(super) const fn new(first: Option<Event>, second: Option<Event>) -> Self {
         Self([first, second])
     }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::classify::Classifier;
 use super::operation::{Made, Once, Operation, Plain, Told};
-use super::run::{Attempt, Leave, Next, Run};
+use super::run::{Attempt, Next, Run};
 use super::{Policy, Source};
 use crate::clock::{Instant, Sleep};
 use crate::error::{Error, Reason};
@@ -107,13 +107,9 @@ pub(crate) async fn execute_mut<'p, T, E, C: Classifier<E>>(
 ) -> Result<T, Error<E>> {
     let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
     loop {
-        let step = run.attempt(clock.now());
+        let step = run.alone(clock.now());
         run.tell(&step.events);
-        let attempt = match step.next {
-            Leave::Granted(attempt) => attempt,
-            Leave::Refused(error) => return Err(error),
-            Leave::NotNow => continue,
-        };
+        let attempt = step.next?;
         let result = within(&clock, attempt.ends(), operation()).await;
         let pace = (|| clock.random(), &clock);
         let step = run.settle(attempt, clock.now(), result, pace);
@@ -242,10 +238,10 @@ where
             match this.doing.as_mut().project() {
                 DoingNow::Asking => {
                     let now = reading.take().unwrap_or_else(|| clock.now());
-                    let step = run.attempt(now);
+                    let step = run.alone(now);
                     run.tell(&step.events);
                     match step.next {
-                        Leave::Granted(attempt) => match this.operation.attempt(attempt.made()) {
+                        Ok(attempt) => match this.operation.attempt(attempt.made()) {
                             Some(future) => {
                                 let attempt = Some(attempt);
                                 let next = Doing::Attempting { future, timer: None, attempt };
@@ -257,14 +253,9 @@ where
                                 return Poll::Ready(Err(run.over(Reason::Attempts)));
                             }
                         },
-                        Leave::Refused(error) => {
+                        Err(error) => {
                             this.doing.set(Doing::Done);
                             return Poll::Ready(Err(error));
-                        }
-                        // Never: no attempt is under way.
-                        Leave::NotNow => {
-                            this.doing.set(Doing::Done);
-                            return Poll::Ready(Err(run.over(Reason::Attempts)));
                         }
                     }
                 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::backoff::Backoff;
 use super::strategy::Settings;
-use crate::clock::micros;
+use crate::clock::{duration, micros};
 use crate::state::BudgetRule;
 
 /// How often, and for how long in microseconds. What is not limited is [`NEVER`].
@@ -145,7 +145,7 @@ const fn join(low: u32, high: u32) -> u64 {
 const fn length(micros: u64) -> Duration {
     match micros {
         NEVER => Duration::MAX,
-        _ => Duration::from_micros(micros),
+        _ => duration(micros),
     }
 }
 

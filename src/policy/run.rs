@@ -54,7 +54,8 @@ pub struct Run<'p, E, C, P = &'p Policy<'p, C>> {
     made: u32,
     under_way: u8,
     retried_once: bool,
-    previous_wait: Duration,
+    /// In microseconds.
+    previous_wait: u64,
     /// Until when the failures since an attempt last began alone asked to be left alone.
     asked_until: Option<Instant>,
     /// The least that one of those allows.
@@ -148,7 +149,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             made: 0,
             under_way: 0,
             retried_once: false,
-            previous_wait: Duration::ZERO,
+            previous_wait: 0,
             asked_until: None,
             allowed: Retry::Yes,
             last: None,
@@ -163,19 +164,28 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     /// wake-up is paid for the second.
     pub fn attempt(&mut self, now: Instant) -> Step<Leave<'p, E>> {
         if self.call.ended {
-            return Step { next: Leave::NotNow, events: Events::NONE };
+            return Step { next: Leave::NotNow, events: Events::new(None, None) };
         }
         if self.under_way > 0 {
             return self.second(now);
         }
+        let Step { next, events } = self.alone(now);
+        Step { next: next.map_or_else(Leave::Refused, Leave::Granted), events }
+    }
+
+    /// [`attempt`](Self::attempt) with none under way.
+    pub(super) fn alone(&mut self, now: Instant) -> Step<Result<Attempt<'p>, Error<E>>> {
         match self.admit(now) {
-            Ok(attempt) => self.granted(attempt),
+            Ok(attempt) => {
+                let events = self.granted(&attempt);
+                Step { next: Ok(attempt), events }
+            }
             Err(refusal) => {
                 self.count_refusal(&refusal);
                 self.no_attempt();
                 let event = refusal.event(now);
                 let error = self.give_up(refusal.reason, refusal.until);
-                Step { next: Leave::Refused(error), events: Events::new(Some(event), None) }
+                Step { next: Err(error), events: Events::new(Some(event), None) }
             }
         }
     }
@@ -235,7 +245,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         if self.under_way > 0 || self.call.ended {
             return Step { next: Next::Pending, events: Events::new(moved, None) };
         }
-        match self.again(now, verdict, cut, pace) {
+        match self.again(now, verdict, cut, &pace) {
             Ok((at, wait)) => {
                 let event = Event::Retry { attempt: self.made, wait, class: verdict.class };
                 Step { next: Next::Retry(at), events: Events::new(moved, Some(event)) }
@@ -284,18 +294,23 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         });
     }
 
+    #[cold]
+    #[inline(never)]
     fn second(&mut self, now: Instant) -> Step<Leave<'p, E>> {
         let Parts { breaker, budget, .. } = self.policy().parts;
         let closed = breaker.is_none_or(|breaker| breaker.shared().is_closed());
         if self.under_way > 1 || !closed || self.made >= self.attempts {
-            return Step { next: Leave::NotNow, events: Events::NONE };
+            return Step { next: Leave::NotNow, events: Events::new(None, None) };
         }
         if budget.is_some_and(|(rule, tokens)| !tokens.withdraw(&rule, now)) {
             self.tally(Tally::Budget);
-            return Step { next: Leave::NotNow, events: Events::NONE };
+            return Step { next: Leave::NotNow, events: Events::new(None, None) };
         }
         match self.admit(now) {
-            Ok(attempt) => self.granted(attempt),
+            Ok(attempt) => {
+                let events = self.granted(&attempt);
+                Step { next: Leave::Granted(attempt), events }
+            }
             Err(refusal) => {
                 self.count_refusal(&refusal);
                 let events = Events::new(Some(refusal.event(now)), None);
@@ -304,7 +319,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
     }
 
-    fn granted(&mut self, attempt: Attempt<'p>) -> Step<Leave<'p, E>> {
+    fn granted(&mut self, attempt: &Attempt<'p>) -> Events {
         if self.made > 0 {
             self.tally(Tally::Retried);
         }
@@ -319,8 +334,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
         let moved = attempt.permit.as_ref().and_then(Permit::transition);
         self.count_transition(moved);
-        let events = Events::new(moved.map(Event::moved), None);
-        Step { next: Leave::Granted(attempt), events }
+        Events::new(moved.map(Event::moved), None)
     }
 
     /// The stages that an attempt passes, in their order.
@@ -404,17 +418,19 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     }
 
     /// When to attempt again, and after what wait, if at all.
+    #[inline(never)]
     fn again(
         &mut self,
         now: Instant,
         verdict: Verdict,
         cut: bool,
-        pace: impl Pace,
+        pace: &dyn Pace,
     ) -> Result<(Instant, Duration), Refusal> {
         let &Policy { limits, backoff, parts: Parts { breaker, budget, .. }, .. } = self.policy();
         // With two attempts under way, either may have asked.
         let asked_until = self.asked_until;
-        let asked = asked_until.map(|until| until.since(now)).max(verdict.not_before);
+        let asked = asked_until.map(|until| until.micros_since(now));
+        let asked = asked.max(verdict.not_before.map(micros));
         let no = |reason| Refusal { until: asked_until, ..Refusal::by(Stage::Retry, reason) };
         if cut {
             return Err(no(Reason::Deadline));
@@ -439,8 +455,8 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         }
         let (failed, previous) = (self.made, self.previous_wait);
         let wait = match asked {
-            None => backoff.wait(failed, previous, pace.random()),
-            Some(asked) => backoff.wait_asked(asked, failed, previous, pace.random()),
+            None => backoff.own(failed, previous, pace.random()),
+            Some(asked) => backoff.asked(asked, failed, previous, pace.random()),
         };
         let permitted = |at| {
             if at > self.window_ends() {
@@ -449,7 +465,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             if over(at, self.ends()) && !fault::DEADLINE_IGNORED {
                 return Err(no(Reason::Deadline));
             }
-            if asked.is_some_and(|asked| micros(asked) > limits.max_asked_wait) {
+            if asked.is_some_and(|asked| asked > limits.max_asked_wait) {
                 return Err(no(Reason::AskedWait));
             }
             if let Some(Err(open)) = breaker.map(|breaker| breaker.peek(at)) {
@@ -458,7 +474,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             }
             Ok(())
         };
-        let earliest = now.after(wait);
+        let earliest = now.plus(wait);
         // Without a wait, the device is awake.
         let sleeps = earliest > now;
         let aligned = if sleeps { pace.next_wake_up(earliest) } else { earliest };
@@ -478,6 +494,8 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         Ok((at, at.since(now)))
     }
 
+    #[cold]
+    #[inline(never)]
     fn give_up(&mut self, stopped: Reason, retry_at: Option<Instant>) -> Error<E> {
         if !self.call.keep_open {
             self.call.end(self.gave_up());
@@ -640,6 +658,8 @@ impl Refusal {
         Self { stage, reason, until: None }
     }
 
+    #[cold]
+    #[inline(never)]
     fn event(&self, now: Instant) -> Event {
         let wait = known(self.until).map(|until| until.since(now));
         Event::Refused { stage: self.stage, reason: self.reason, wait }

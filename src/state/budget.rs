@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::word::AtomicWord;
-use crate::clock::{Instant, micros};
+use crate::clock::{Instant, duration, micros};
 
 /// Tokens for retries that calls share: a failure takes one, a success gives a part of one, time
 /// gives a few back.
@@ -111,7 +111,7 @@ impl BudgetRule {
     /// How often a token comes back, rounded up to 32 µs; zero for never.
     #[must_use]
     pub const fn refill_period(&self) -> Duration {
-        Duration::from_micros((self.refill as u64) << UNIT_SHIFT)
+        duration((self.refill as u64) << UNIT_SHIFT)
     }
 
     /// A failure's part: what is left of `balance` with `refills` more, and whether a retry is paid.

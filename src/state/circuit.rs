@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::mode::Mode;
 use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span};
-use crate::clock::Instant;
+use crate::clock::{Instant, duration};
 use crate::fault;
 
 /// A breaker's whole state: a hot word that decides, and a cold one that follows it at transitions.
@@ -287,7 +287,7 @@ impl Circuit {
             _ => rule.lease.micros(),
         };
         let left = self.refuses_for(rule, now);
-        Duration::from_micros(if left < longest { left } else { longest })
+        duration(if left < longest { left } else { longest })
     }
 
     /// The instant at which it will admit, if nothing else happens: [`Instant::MAX`] if it is forced

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::word::AtomicWord;
+use crate::clock::duration;
 
 /// Eight buckets an octave from 64 µs to 71 min: a quantile is off by 6.25 % at most. 836 bytes.
 pub const FINE: usize = 8 * OCTAVES + 1;
@@ -63,12 +64,12 @@ pub(crate) const fn index(buckets: usize, micros: u64) -> usize {
 pub(crate) const fn value(buckets: usize, index: usize) -> Duration {
     let per_octave = buckets.saturating_sub(1) / OCTAVES;
     if per_octave == 0 || index == 0 {
-        return Duration::from_micros(LEAST);
+        return duration(LEAST);
     }
     let (octave, within) = ((index - 1) / per_octave, (index - 1) % per_octave);
     // In halves of a bucket's width: `2 within + 1` of them above the octave's beginning.
     let steps = (2 * (per_octave + within) + 1) as u64;
-    Duration::from_micros((LEAST << octave) * steps / (2 * per_octave as u64))
+    duration((LEAST << octave) * steps / (2 * per_octave as u64))
 }
 
 /// From 2^6 to 2^32 µs.

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::clock::micros;
+use crate::clock::{duration, micros};
 
 /// When a circuit opens, for how long, and how it closes again. 16 bytes; made anew to change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ impl Rule {
     /// For how long it stays open at first, rounded up to 32 µs.
     #[must_use]
     pub const fn open_for(&self) -> Duration {
-        Duration::from_micros(self.open_for.micros())
+        duration(self.open_for.micros())
     }
 
     /// For how long it stays open at the `level`-th opening since it was last closed: the first
@@ -183,7 +183,7 @@ impl Rule {
     /// than 0.03 % and 32 µs.
     #[must_use]
     pub const fn open_period(&self, level: u32) -> Duration {
-        Duration::from_micros(self.open_span(level).micros())
+        duration(self.open_span(level).micros())
     }
 
     /// How much longer each open period is than the one before, in tenths: 10 if they do not grow.
@@ -195,13 +195,13 @@ impl Rule {
     /// What the open period grows up to, rounded up to 32 µs: 24 h if not told otherwise.
     #[must_use]
     pub const fn open_max(&self) -> Duration {
-        Duration::from_micros(self.open_max.micros())
+        duration(self.open_max.micros())
     }
 
     /// For how long a probe may not report, rounded up to 32 µs.
     #[must_use]
     pub const fn lease_for(&self) -> Duration {
-        Duration::from_micros(self.lease.micros())
+        duration(self.lease.micros())
     }
 
     /// Probes that close it, and that go at once.
