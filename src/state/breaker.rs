@@ -254,14 +254,14 @@ impl SharedCircuit {
     /// See [`Guarded::peek`].
     fn look(&self, rule: &Rule, at: Instant) -> Result<(), BreakerOpen> {
         let circuit = self.load();
-        match circuit.would_admit(rule, at) {
-            true => Ok(()),
-            false => {
+        match circuit.ask(rule, at) {
+            (_, Ok(_)) => Ok(()),
+            (leased, Err(wait)) => {
                 // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
-                if circuit.leased(rule, at) != circuit {
+                if leased != circuit {
                     self.update(|circuit| (circuit.leased(rule, at), ()));
                 }
-                Err(BreakerOpen { admits_at: circuit.admits_at(rule, at) })
+                Err(BreakerOpen { admits_at: at.plus(wait) })
             }
         }
     }
