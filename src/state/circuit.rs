@@ -150,10 +150,6 @@ impl Circuit {
     }
 
     const fn decide(self, rule: &Rule, now: Instant) -> (Self, Result<Leave, u64>) {
-        let wait = self.waits_for(rule, now);
-        if wait > 0 {
-            return (self.leased(rule, now), Err(wait));
-        }
         let most = rule.probe_count();
         let (next, moved) = match self.phase() {
             Phase::Closed { .. } => return (self, Ok((self.ticket(now), None))),
@@ -165,6 +161,10 @@ impl Circuit {
                 (next.at_next_turn(), None)
             }
             phase => {
+                let wait = self.waits_for(rule, now);
+                if wait > 0 {
+                    return (self.leased(rule, now), Err(wait));
+                }
                 // Nobody else's outcome is awaited any more, so this probe gets an epoch and a lease
                 // of its own. What succeeded counts on; but a rule of fewer probes may have come
                 // meanwhile, and one more success must still close it.
@@ -378,6 +378,7 @@ impl Circuit {
     }
 
     /// For how long it decides to refuse.
+    #[inline(always)]
     pub(super) const fn waits_for(self, rule: &Rule, now: Instant) -> u64 {
         match self.phase() {
             Phase::Open { until } => {
