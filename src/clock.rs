@@ -124,6 +124,7 @@ impl Instant {
         self.plus(micros(wait))
     }
 
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))] // As `micros`, below.
     pub(crate) const fn plus(self, micros: u64) -> Self {
         Self::from_micros(self.micros.saturating_add(micros))
     }

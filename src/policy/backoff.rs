@@ -300,6 +300,7 @@ const fn short(length: Duration) -> Option<u32> {
 }
 
 /// `random` / 2^32 of `whole`, rounded up.
+#[inline(never)] // A core that multiplies no more than 32 bits needs much for it.
 const fn share(whole: u64, random: u32) -> u64 {
     (whole >> 32) * random as u64 + ((whole & 0xffff_ffff) * random as u64).div_ceil(1 << 32)
 }

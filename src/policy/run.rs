@@ -560,6 +560,7 @@ impl<E, C, P> Run<'_, E, C, P> {
         }
     }
 
+    #[inline(never)] // Mostly there is nobody to tell.
     fn tally(&self, what: Tally) {
         if let Some(meter) = self.call.meter {
             meter.count(what);

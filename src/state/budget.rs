@@ -207,12 +207,12 @@ impl SharedTokens {
     /// See [`Budget::withdraw`].
     #[must_use]
     pub fn withdraw(&self, rule: &BudgetRule, now: Instant) -> bool {
-        let refills = if self.balance.load() < rule.refill_cap() {
-            self.claimed.update(|claimed| rule.claim(claimed, now))
-        } else {
-            // Nothing is due while it is full enough: the period begins with this failure.
-            self.claimed.update(|_| (tick(now), 0))
-        };
+        let full_enough = self.balance.load() >= rule.refill_cap();
+        let refills = self.claimed.update(|claimed| match full_enough {
+            // Nothing is due: the period begins with this failure.
+            true => (tick(now), 0),
+            false => rule.claim(claimed, now),
+        });
         self.balance.update(|balance| rule.fail(balance, refills))
     }
 

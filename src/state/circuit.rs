@@ -149,6 +149,7 @@ impl Circuit {
         }
     }
 
+    #[inline(always)] // Into the one that asks.
     const fn decide(self, rule: &Rule, now: Instant) -> (Self, Result<Leave, u64>) {
         let most = rule.probe_count();
         let (next, moved) = match self.phase() {
@@ -399,6 +400,7 @@ impl Circuit {
     }
 
     /// Opens, for as long as the rule says, in a new epoch.
+    #[inline(always)] // As `enter`.
     const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
         let level = if self.level() < LEVEL { self.level() + 1 } else { LEVEL };
         let until = tick_after(now, rule.open_span(level), TICK_SHIFT) & TICKS;
@@ -465,6 +467,7 @@ impl Circuit {
     }
 
     /// Enters `phase` because somebody said so.
+    #[inline(always)] // As `enter`.
     const fn enter_with(self, phase: Phase) -> (Self, Option<Transition>) {
         let moved = match (self.phase(), phase) {
             (Phase::Open { .. }, Phase::Open { .. })
