@@ -124,7 +124,7 @@ impl Instant {
         self.plus(micros(wait))
     }
 
-    #[cfg_attr(not(target_pointer_width = "64"), inline(never))] // As `micros`, below.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))] // Two words, and a carry.
     pub(crate) const fn plus(self, micros: u64) -> Self {
         Self::from_micros(self.micros.saturating_add(micros))
     }
@@ -308,7 +308,9 @@ pub(crate) const fn duration(micros: u64) -> Duration {
         rest %= SECOND_ODD;
     }
     let rest = (rest << SECOND_SHIFT) + (micros as u32 & ((1 << SECOND_SHIFT) - 1));
-    Duration::new(seconds, rest * 1000)
+    let nanos = rest * 1000;
+    // They always are, which the compiler does not see: `new` panics on a sum that is too large.
+    Duration::new(seconds, if nanos < 1_000_000_000 { nanos } else { 0 })
 }
 
 const SECOND: u64 = 1_000_000;

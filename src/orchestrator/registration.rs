@@ -568,7 +568,7 @@ const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
     let budget = match BudgetRule::try_new(tokens as u32, per_success as u32, refill) {
         Ok(budget) => budget,
         // Never: the keys' ranges are the budget's.
-        Err(_) => BudgetRule::new(1, 0, Duration::ZERO),
+        Err(_) => const { BudgetRule::new(1, 0, Duration::ZERO) },
     };
     Ok(Settings {
         attempts: get(values, Key::Attempts) as u32,
