@@ -24,7 +24,8 @@ fuzz_target!(|text: &str| {
         Ok(warnings) => {
             let config = read.expect("what is gone by can be read");
             let given = config.operations().map(|(_, registration)| registration);
-            for (key, value) in given.chain([config.every_strategy()]).flat_map(Registration::iter) {
+            for (key, value) in given.chain([config.every_strategy()]).flat_map(Registration::iter)
+            {
                 // A long time is kept in units of 64 µs, rounded up.
                 assert_eq!(key.check(value), Ok(value), "{key} of {text}");
             }
