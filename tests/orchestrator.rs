@@ -14,7 +14,9 @@ use steadfast::orchestrator::{
     Overrides, RegisterError, Registration, ResetError, UnknownOperation, Value, Warning,
 };
 use steadfast::policy::{Leave, Next, Stage};
-use steadfast::state::{Mode, Outcome, Settled, State};
+use steadfast::state::{
+    COUNT_ONLY, Mode, NO_WINDOW, Outcome, Settled, State, Trip, Window, WindowRule,
+};
 use steadfast::{
     Backoff, Class, Clock as _, Event, Instant, ManualClock, OrElseError, Orchestrator, Reason,
     Strategy, Verdict,
@@ -656,6 +658,112 @@ fn failures_alone_are_failures_in_a_row() {
 }
 
 #[test]
+fn a_breaker_goes_by_the_window_that_is_configured() {
+    let table = Orchestrator::<1>::new();
+    let handle = table.register("op", Registration::new()).unwrap();
+    let settings = |registration| {
+        let config = Config::<1>::new().try_operation("op", registration).unwrap();
+        table.configure(&config).unwrap();
+        (handle.settings().breaker.trip(), handle.settings().breaker_window)
+    };
+    let none = WindowRule::NONE;
+    assert_eq!(settings(Registration::new()), (Trip::after(8), none));
+    // What the circuit remembers itself needs no window; beyond that it sees the last ones.
+    let count = |failures, of_last| {
+        let failures = Registration::new().given(Key::Failures, failures);
+        settings(failures.given(Key::OfLast, of_last))
+    };
+    assert_eq!(count(23, 23), (Trip::after(23), none));
+    assert_eq!(count(8, 23), (Trip::after(8).of_last(23), none));
+    assert_eq!(count(8, 24), (Trip::after(8).of_last(23), none.failures(8, 24)));
+    assert_eq!(count(24, 24), (Trip::NEVER, none.failures(24, 24)));
+    assert_eq!(count(1024, 1024), (Trip::NEVER, none.failures(1024, 1024)));
+    assert_eq!(handle.settings().failures(), 1024);
+    // With a rate, `of_last` is of the rate, and failures are in a row.
+    let rate = Registration::new().given(Key::FailureRate, 500);
+    let by_count = settings(rate.given(Key::OfLast, 5));
+    assert_eq!(by_count, (Trip::after(8), WindowRule::over_last(5).failure_rate(500)));
+    let in_a_row = settings(rate.given(Key::OfLast, 50).given(Key::Failures, 30));
+    let expected = WindowRule::over_last(50).failure_rate(500).failures(30, 30);
+    assert_eq!(in_a_row, (Trip::NEVER, expected));
+    let by_time = rate
+        .given(Key::Within, 60_000_000)
+        .given(Key::SlowRate, 1)
+        .given(Key::SlowAfter, 2_500_000)
+        .given(Key::MinCalls, 40);
+    let expected = WindowRule::within(secs(60)).failure_rate(500).min_calls(40);
+    let expected = expected.slow_rate(1, Duration::from_millis(2_500));
+    assert_eq!(settings(by_time), (Trip::after(8), expected));
+}
+
+#[test]
+fn the_stronger_layer_says_what_a_rate_is_of() {
+    let of_last = Registration::new().given(Key::FailureRate, 500).given(Key::OfLast, 50);
+    let within = Registration::new().given(Key::Within, 60_000_000);
+    let table = Orchestrator::<1>::new();
+    table.register("op", of_last).unwrap();
+    let configured = |registration| {
+        let config = Config::<1>::new().try_operation("op", registration).unwrap();
+        table.configure(&config).unwrap();
+        let effective = table.effective("op").unwrap();
+        [Key::Failures, Key::OfLast, Key::Within, Key::MinCalls].map(|key| effective.get(key))
+    };
+    assert_eq!(configured(Registration::new()), [8, 50, 0, 50]);
+    assert_eq!(configured(within), [8, 0, 60_000_000, 10]);
+    assert_eq!(configured(Registration::new().given(Key::Failures, 9)), [9, 50, 0, 50]);
+    let effective = table.effective("op").unwrap();
+    assert_eq!(effective.get(Key::FailureRate), 500);
+    assert_eq!(Key::FailureRate.value(500).to_string(), "50");
+    assert_eq!(Key::SlowAfter.value(effective.get(Key::SlowAfter)).to_string(), "none");
+    assert_eq!(effective.origin(Key::Failures), Origin::Configured);
+}
+
+#[test]
+fn a_window_is_judged_by_the_settings_of_the_moment() {
+    let (table, clock) = (Orchestrator::<1>::new(), ManualClock::new());
+    let rate = Registration::new().given(Key::Attempts, 1).given(Key::OfLast, 4);
+    let handle = table.register("op", rate.given(Key::FailureRate, 1000)).unwrap().retry_all();
+    let call = |answer: Result<(), ()>| {
+        let answered = clock.block_on(handle.execute(&clock, || async { answer }));
+        answered.err().map(|error| error.stopped)
+    };
+    for answer in [Ok(()), Err(()), Err(()), Err(())] {
+        let _ = call(answer);
+    }
+    assert_eq!(table.breaker("op").unwrap().state(clock.now()), State::Closed, "3 of 4");
+    let config = Config::<1>::new();
+    let lower = Registration::new().given(Key::FailureRate, 750);
+    table.configure(&config.try_operation("op", lower).unwrap()).unwrap();
+    assert_eq!(call(Ok(())), None, "it counts, and makes it three of the last four");
+    assert_eq!(table.breaker("op").unwrap().state(clock.now()), State::Open);
+    assert_eq!(call(Ok(())), Some(Reason::BreakerOpen));
+    assert_eq!(table.metrics("op").unwrap().snapshot().breaker.opened, 1);
+}
+
+#[test]
+fn a_table_whose_windows_are_too_small_says_so_and_changes_nothing() {
+    const WORDS: usize = Window::words(64);
+    let table = Orchestrator::<2, COUNT_ONLY, 1, WORDS>::new();
+    let count = |of_last| Registration::new().given(Key::OfLast, of_last);
+    let fits = count(64);
+    table.register("op", fits).unwrap();
+    let error = table.register("other", count(65)).map(|_| ()).unwrap_err();
+    assert_eq!(error, RegisterError::Conflict(Conflict::WindowTooSmall));
+    let text = "the table's windows are too small for breaker.of_last, breaker.failures or \
+                breaker.within";
+    assert_eq!(error.to_string(), text);
+    let config = Config::<2>::new().try_operation("op", count(65)).unwrap();
+    let name = Name::new("op").unwrap();
+    let error = ConfigError::Operation(name, Conflict::WindowTooSmall);
+    assert_eq!(table.configure(&config), Err(error));
+    assert_eq!(table.effective("op").unwrap().get(Key::OfLast), 64);
+    let without = Orchestrator::<1, COUNT_ONLY, 1, NO_WINDOW>::new();
+    assert!(without.register("op", count(23)).is_ok());
+    let error = without.register("op", count(24)).map(|_| ()).unwrap_err();
+    assert_eq!(error, RegisterError::Conflict(Conflict::WindowTooSmall));
+}
+
+#[test]
 fn settings_that_do_not_go_together_name_each_other() {
     let conflict = |registration| {
         let error = Orchestrator::<1>::new().register("op", registration).map(|_| ()).unwrap_err();
@@ -667,6 +775,20 @@ fn settings_that_do_not_go_together_name_each_other() {
     assert_eq!(conflict(window), "breaker.of_last must not be below breaker.failures");
     let growth = Registration::new().given(Key::OpenMax, 59_000_000);
     assert_eq!(conflict(growth), "breaker.open_max must not be below breaker.open_for");
+    let rate = Registration::new().given(Key::FailureRate, 500);
+    let of_nothing = "a rate of breaker needs breaker.of_last or breaker.within";
+    assert_eq!(conflict(rate), of_nothing);
+    let slow = Registration::new().given(Key::SlowRate, 500);
+    assert_eq!(conflict(slow.given(Key::SlowAfter, 1_000_000)), of_nothing);
+    let slow = slow.given(Key::OfLast, 50);
+    assert_eq!(conflict(slow), "breaker.slow_rate needs breaker.slow_after");
+    let within = Registration::new().given(Key::Within, 60_000_000);
+    let alone = "breaker.within needs breaker.failure_rate or breaker.slow_rate";
+    assert_eq!(conflict(within), alone);
+    let both = rate.given(Key::OfLast, 50).given(Key::Within, 60_000_000);
+    assert_eq!(conflict(both), "breaker.of_last must not be given beside breaker.within");
+    let many = rate.given(Key::Within, 60_000_000).given(Key::Failures, 24);
+    assert_eq!(conflict(many), "breaker.failures is 23 at most beside breaker.within");
 }
 
 #[test]

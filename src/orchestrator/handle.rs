@@ -15,7 +15,7 @@ use crate::policy::{
     Backoff, ByError, Classifier, Execute, ExecuteOrElse, Later, Made, Now, Once, Plain, Policy,
     PolicyError, RetryAll, Run, Settings, Source, Strategy, Told,
 };
-use crate::state::Meter;
+use crate::state::{Evidence, Meter};
 
 /// An operation of an [`Orchestrator`](super::Orchestrator), ready to execute.
 ///
@@ -29,6 +29,7 @@ pub struct Handle<'o, C = ByError> {
     entry: &'o Entry,
     every: &'o Every,
     meter: &'o dyn Meter,
+    window: &'o dyn Evidence,
     strategy: Option<Strategy>,
     overrides: Overrides,
     classifier: C,
@@ -159,9 +160,14 @@ impl Overrides {
 }
 
 impl<'o> Handle<'o> {
-    pub(super) const fn new(entry: &'o Entry, every: &'o Every, meter: &'o dyn Meter) -> Self {
+    pub(super) const fn new(
+        entry: &'o Entry,
+        every: &'o Every,
+        meter: &'o dyn Meter,
+        window: &'o dyn Evidence,
+    ) -> Self {
         let (strategy, overrides) = (None, Overrides::new());
-        Self { entry, every, meter, strategy, overrides, classifier: ByError }
+        Self { entry, every, meter, window, strategy, overrides, classifier: ByError }
     }
 }
 
@@ -181,8 +187,8 @@ impl<'o, C: Copy> Handle<'o, C> {
     /// Tells errors apart by `classifier`: a function `fn(&E) -> Verdict`, or any [`Classifier`].
     #[must_use]
     pub const fn classify<D>(self, classifier: D) -> Handle<'o, D> {
-        let Self { entry, every, meter, strategy, overrides, .. } = self;
-        Handle { entry, every, meter, strategy, overrides, classifier }
+        let Self { entry, every, meter, window, strategy, overrides, .. } = self;
+        Handle { entry, every, meter, window, strategy, overrides, classifier }
     }
 
     /// Takes every error for a transient one.
@@ -222,6 +228,7 @@ impl<C> Handle<'_, C> {
                 budget: own.budget,
                 slots: own.slots,
                 breaker_enabled: own.breaker_enabled,
+                windowed: own.windowed,
                 ..Plan::of(&self.every.load().settings(strategy))
             },
         };
@@ -235,8 +242,8 @@ impl<'o, C> Source<'o, C> for Handle<'o, C> {
 
     fn policy(self) -> Policy<'o, C> {
         let plan = self.plan(self.entry.plan());
-        let Self { entry, meter, classifier, .. } = self;
-        Policy::live(&plan, entry.shared(), meter, entry, classifier)
+        let Self { entry, meter, window, classifier, .. } = self;
+        Policy::live(&plan, entry.shared(), window, meter, entry, classifier)
     }
 }
 

@@ -30,7 +30,9 @@ pub struct Health<const N: usize> {
     pub timestamp: Option<u64>,
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, BUCKETS, SHARDS> {
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Orchestrator<N, BUCKETS, SHARDS, WINDOW>
+{
     /// How its breakers are at `now`, which the wall clock calls `unix`
     /// ([`Clock::unix_micros`](crate::Clock::unix_micros)).
     ///

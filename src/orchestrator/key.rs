@@ -30,6 +30,11 @@ pub enum Key {
     BreakerEnabled,
     Failures,
     OfLast,
+    FailureRate,
+    SlowRate,
+    SlowAfter,
+    Within,
+    MinCalls,
     OpenFor,
     OpenGrowth,
     OpenMax,
@@ -153,7 +158,7 @@ impl Key {
     #[must_use]
     pub fn value(self, value: u64) -> Value {
         match self.kind() {
-            _ if value == 0 && matches!(self, Self::Slots) => Value::None,
+            _ if value == 0 && self.may_be_none() => Value::None,
             Kind::Flag => Value::Flag(value != 0),
             Kind::Count => Value::Count(value),
             Kind::Length => Value::Length(Duration::from_micros(value)),
@@ -163,6 +168,12 @@ impl Key {
                 Value::Choice(names.get(value as usize).copied().unwrap_or_default())
             }
         }
+    }
+
+    /// Whether there may be none, which no configuration gives.
+    const fn may_be_none(self) -> bool {
+        use Key::{FailureRate, MinCalls, OfLast, Slots, SlowAfter, SlowRate, Within};
+        matches!(self, Slots | OfLast | FailureRate | SlowRate | SlowAfter | Within | MinCalls)
     }
 
     pub(super) const fn bit(self) -> u32 {
@@ -292,12 +303,13 @@ const GROWTHS: &[&str] = &["constant", "linear", "exponential"];
 const JITTERS: &[&str] = &["none", "additive", "full", "equal", "decorrelated"];
 const MODES: &[&str] =
     &[Mode::Normal.name(), Mode::ForcedOpen.name(), Mode::ForcedClosed.name(), Mode::Shadow.name()];
-/// How many outcomes a circuit remembers.
-const HISTORY: u64 = 23;
+/// How many outcomes a window remembers.
+const OUTCOMES: (u64, u64) = (1, 1024);
+const RATE: (u64, u64) = (1, 1000);
 
-// Tags 19 to 23, 31 and 32 are kept for breakers that go by rates, and for limiters.
+// Tags 31 and 32 are kept for limiters.
 #[rustfmt::skip]
-const SPECS: [Spec; 25] = {
+const SPECS: [Spec; 30] = {
     use Kind::{Choice, Count, Flag, Length, Tenths, Thousandths};
     [
         spec(Key::RetryEnabled,   1,  "retry.enabled",            Flag,             FLAG),
@@ -316,8 +328,13 @@ const SPECS: [Spec; 25] = {
         spec(Key::AttemptTimeout, 14, "timeout.attempt",          Length,           SOME_TIME),
         spec(Key::Deadline,       15, "timeout.deadline",         Length,           SOME_TIME),
         spec(Key::BreakerEnabled, 16, "breaker.enabled",          Flag,             FLAG),
-        spec(Key::Failures,       17, "breaker.failures",         Count,            (1, HISTORY)),
-        spec(Key::OfLast,         18, "breaker.of_last",          Count,            (1, HISTORY)),
+        spec(Key::Failures,       17, "breaker.failures",         Count,            OUTCOMES),
+        spec(Key::OfLast,         18, "breaker.of_last",          Count,            OUTCOMES),
+        spec(Key::FailureRate,    19, "breaker.failure_rate",     Tenths,           RATE),
+        spec(Key::SlowRate,       20, "breaker.slow_rate",        Tenths,           RATE),
+        spec(Key::SlowAfter,      21, "breaker.slow_after",       Length,           SOME_TIME),
+        spec(Key::Within,         22, "breaker.within",           Length,           OPEN),
+        spec(Key::MinCalls,       23, "breaker.min_calls",        Count,            (1, 100_000)),
         spec(Key::OpenFor,        24, "breaker.open_for",         Length,           OPEN),
         spec(Key::OpenGrowth,     25, "breaker.open_growth",      Tenths,           (10, 100)),
         spec(Key::OpenMax,        26, "breaker.open_max",         Length,           OPEN),

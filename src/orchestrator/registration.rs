@@ -8,8 +8,9 @@ use super::key::{KEYS, Key, OutOfRange};
 use crate::clock::micros;
 use crate::policy::plan::{PLAN_WORDS, Plan};
 use crate::policy::{Backoff, BackoffError, Growth, Jitter, Settings, Strategy};
-use crate::state::settings::{RULE_WORDS, WORDS, Words};
-use crate::state::{BudgetRule, Mode, Rule};
+use crate::state::settings::{RULE_WORDS, WINDOW_AT, WORDS, Words};
+use crate::state::window::WINDOW_RULE_WORDS;
+use crate::state::{BudgetRule, Mode, Rule, Trip, WindowRule, WindowRuleError};
 
 /// A strategy, if one is named, and settings given on top of it.
 ///
@@ -36,8 +37,20 @@ pub enum Conflict {
     MinNotBelowMax,
     /// More failures are asked for than outcomes are looked at.
     OfLastBelowFailures,
+    /// A rate is given, and not of what: outcomes or a time.
+    RateOfNothing,
+    /// A rate of slow outcomes is given, and not when one is slow.
+    SlowAfterMissing,
+    /// Rates are of outcomes and of a time at once.
+    OfLastAndWithin,
+    /// A time is given, and no rate.
+    WithinAlone,
+    /// More failures are asked for than a breaker remembers whose window is a time.
+    FailuresBesideWithin,
     /// The longest open period is shorter than the first.
     OpenMaxBelowOpenFor,
+    /// The table of the orchestrator has less window than that takes.
+    WindowTooSmall,
 }
 
 /// What is allowed, and probably not meant.
@@ -251,6 +264,15 @@ impl Effective {
         }
     }
 
+    /// The same, if windows of `words` are enough for it.
+    pub(super) const fn in_windows_of(self, words: usize) -> Result<Self, Conflict> {
+        if self.settings.breaker_window.words() <= words {
+            Ok(self)
+        } else {
+            Err(Conflict::WindowTooSmall)
+        }
+    }
+
     /// All of it as one.
     #[must_use]
     pub const fn settings(&self) -> Settings {
@@ -260,7 +282,7 @@ impl Effective {
     /// What is allowed, and probably not meant.
     pub fn warnings(&self) -> impl Iterator<Item = Warning> {
         let settings = self.settings();
-        let (failures, attempts) = (settings.breaker.trip().failures(), settings.attempts);
+        let (failures, attempts) = (settings.failures(), settings.attempts);
         let waits = (1..attempts)
             .fold(Duration::ZERO, |sum, k| sum.saturating_add(settings.backoff.longest(k)));
         let breaks = settings.breaker_enabled;
@@ -282,6 +304,7 @@ impl Effective {
         let mut words = [0; WORDS];
         copy(&mut words, 0, &self.settings.breaker.to_words());
         copy(&mut words, RULE_WORDS, &Plan::of(&self.settings).to_words());
+        copy(&mut words, WINDOW_AT, &self.settings.breaker_window.to_words());
         let named =
             self.strategy as u32 | (self.named_by as u32) << 8 | (self.settings.mode as u32) << 16;
         copy(&mut words, ORIGINS, &[named, self.registered, self.configured, self.every]);
@@ -291,13 +314,16 @@ impl Effective {
     #[allow(clippy::indexing_slicing, reason = "of lengths that are constants")]
     pub(super) const fn from_words(words: &Words) -> Self {
         let (mut rule, mut plan) = ([0; RULE_WORDS], [0; PLAN_WORDS]);
+        let mut window = [0; WINDOW_RULE_WORDS];
         copy_from(&mut rule, words, 0);
         copy_from(&mut plan, words, RULE_WORDS);
+        copy_from(&mut window, words, WINDOW_AT);
         let [named, registered, configured, every] =
             [words[ORIGINS], words[ORIGINS + 1], words[ORIGINS + 2], words[ORIGINS + 3]];
         let (breaker, mode) = (Rule::from_words(rule), mode_of(named >> 16));
         let strategy = strategy_of(named & 0xff);
-        let settings = Settings { breaker, mode, ..strategy.settings() };
+        let breaker_window = WindowRule::from_words(window);
+        let settings = Settings { breaker, breaker_window, mode, ..strategy.settings() };
         Self {
             strategy,
             named_by: match named >> 8 & 0xff {
@@ -315,18 +341,47 @@ impl Effective {
 
 impl Conflict {
     /// In the order in which they are found.
-    const ALL: [Self; 3] =
-        [Self::MinNotBelowMax, Self::OfLastBelowFailures, Self::OpenMaxBelowOpenFor];
+    const ALL: [Self; 8] = [
+        Self::MinNotBelowMax,
+        Self::OfLastBelowFailures,
+        Self::RateOfNothing,
+        Self::SlowAfterMissing,
+        Self::OfLastAndWithin,
+        Self::WithinAlone,
+        Self::FailuresBesideWithin,
+        Self::OpenMaxBelowOpenFor,
+    ];
+
+    /// The first of them that is among `values`.
+    #[allow(clippy::indexing_slicing, reason = "within the array's length")]
+    const fn first_in(values: &[u32; KEYS]) -> Option<Self> {
+        let mut at = 0;
+        while at < Self::ALL.len() {
+            if Self::ALL[at].is_in(values) {
+                return Some(Self::ALL[at]);
+            }
+            at += 1;
+        }
+        None
+    }
 
     /// Whether it is among `values`.
-    fn is_in(self, values: &[u32; KEYS]) -> bool {
-        let [one, other] = self.keys().map(|key| get(values, key));
+    const fn is_in(self, values: &[u32; KEYS]) -> bool {
+        let [one, other] = self.keys();
+        let (one, other) = (get(values, one), get(values, other));
+        let (of_last, within) = (get(values, Key::OfLast), get(values, Key::Within));
         match self {
             Self::MinNotBelowMax => one >= other,
-            // None: it follows from the other.
-            Self::OfLastBelowFailures => one != 0 && one < other,
+            // None: it follows from the other. Beside a rate, it is of the rate alone.
+            Self::OfLastBelowFailures => one != 0 && one < other && !has_rate(values),
+            Self::RateOfNothing => has_rate(values) && of_last == 0 && within == 0,
+            Self::SlowAfterMissing => one != 0 && other == 0,
+            Self::OfLastAndWithin => one != 0 && other != 0,
+            Self::WithinAlone => one != 0 && !has_rate(values),
+            Self::FailuresBesideWithin => one > REMEMBERED && other != 0,
             // In the unit that both are kept in.
             Self::OpenMaxBelowOpenFor => one != 0 && one.div_ceil(32) < other.div_ceil(32),
+            Self::WindowTooSmall => false,
         }
     }
 
@@ -335,7 +390,12 @@ impl Conflict {
     pub const fn keys(self) -> [Key; 2] {
         match self {
             Self::MinNotBelowMax => [Key::Min, Key::Max],
-            Self::OfLastBelowFailures => [Key::OfLast, Key::Failures],
+            Self::OfLastBelowFailures | Self::WindowTooSmall => [Key::OfLast, Key::Failures],
+            Self::RateOfNothing => [Key::FailureRate, Key::OfLast],
+            Self::SlowAfterMissing => [Key::SlowRate, Key::SlowAfter],
+            Self::OfLastAndWithin => [Key::OfLast, Key::Within],
+            Self::WithinAlone => [Key::Within, Key::FailureRate],
+            Self::FailuresBesideWithin => [Key::Failures, Key::Within],
             Self::OpenMaxBelowOpenFor => [Key::OpenMax, Key::OpenFor],
         }
     }
@@ -347,6 +407,23 @@ impl fmt::Display for Conflict {
         let must = match self {
             Self::MinNotBelowMax => "must be below",
             Self::OfLastBelowFailures | Self::OpenMaxBelowOpenFor => "must not be below",
+            Self::SlowAfterMissing => "needs",
+            Self::OfLastAndWithin => "must not be given beside",
+            Self::RateOfNothing => {
+                return f.write_str("a rate of breaker needs breaker.of_last or breaker.within");
+            }
+            Self::WithinAlone => {
+                return f
+                    .write_str("breaker.within needs breaker.failure_rate or breaker.slow_rate");
+            }
+            Self::FailuresBesideWithin => {
+                return write!(f, "{one} is {REMEMBERED} at most beside {other}");
+            }
+            Self::WindowTooSmall => {
+                return f.write_str(
+                    "the table's windows are too small for breaker.of_last, breaker.failures or breaker.within",
+                );
+            }
         };
         write!(f, "{one} {must} {other}")
     }
@@ -386,8 +463,10 @@ impl core::error::Error for Conflict {}
 pub(super) const LAYER: usize = KEYS + 2;
 
 /// Where in the words it says where the others come from.
-const ORIGINS: usize = RULE_WORDS + PLAN_WORDS;
-const _: () = assert!(WORDS == ORIGINS + 4, "as many words as there are settings");
+const ORIGINS: usize = WINDOW_AT + WINDOW_RULE_WORDS;
+const _: () = assert!(WINDOW_AT == RULE_WORDS + PLAN_WORDS, "as many words as a plan has");
+/// The outcomes that a circuit remembers itself.
+const REMEMBERED: u64 = 23;
 
 // A length in a word: whole microseconds up to 35 minutes, beyond that units of 64 µs, rounded up
 // (whole seconds are whole units).
@@ -415,9 +494,16 @@ const fn get(values: &[u32; KEYS], key: Key) -> u64 {
 
 #[allow(clippy::indexing_slicing, reason = "a key is an index")]
 const fn lay_over(values: &mut [u32; KEYS], layer: &Registration) {
-    // So many failures in a row, unless the same layer says among how many.
-    if layer.given & Key::Failures.bit() != 0 {
+    // So many failures in a row, unless the same layer says among how many, or a rate is of those.
+    if layer.given & Key::Failures.bit() != 0 && !has_rate(values) {
         set(values, Key::OfLast, 0);
+    }
+    // A rate is of the one or of the other.
+    if layer.given & Key::Within.bit() != 0 {
+        set(values, Key::OfLast, 0);
+    }
+    if layer.given & Key::OfLast.bit() != 0 {
+        set(values, Key::Within, 0);
     }
     let mut at = 0;
     while at < KEYS {
@@ -491,8 +577,32 @@ const fn values_of(settings: &Settings) -> [u32; KEYS] {
     set(&mut values, Key::AttemptTimeout, micros(settings.attempt_timeout));
     set(&mut values, Key::Deadline, micros(settings.deadline));
     set(&mut values, Key::BreakerEnabled, settings.breaker_enabled as u64);
-    set(&mut values, Key::Failures, rule.trip().failures() as u64);
-    set(&mut values, Key::OfLast, rule.trip().window() as u64);
+    let (window, trip) = (&settings.breaker_window, rule.trip());
+    let (failures, of_last) = match window.failures_of_last() {
+        Some(counted) => counted,
+        None => (trip.failures(), trip.window()),
+    };
+    let (of_last, within) = match (window.outcomes(), window.time()) {
+        (Some(outcomes), _) => (outcomes, Duration::ZERO),
+        (None, Some(time)) => (0, time),
+        (None, None) => (of_last, Duration::ZERO),
+    };
+    let failure_rate = match window.failure_rate_limit() {
+        Some(rate) => rate,
+        None => 0,
+    };
+    let (slow_rate, slow_after) = match window.slow_rate_limit() {
+        Some((rate, slow_after)) => (rate, micros(slow_after)),
+        None => (0, 0),
+    };
+    let needed = if window.has_rate() { window.calls_needed() } else { 0 };
+    set(&mut values, Key::Failures, failures as u64);
+    set(&mut values, Key::OfLast, of_last as u64);
+    set(&mut values, Key::FailureRate, failure_rate as u64);
+    set(&mut values, Key::SlowRate, slow_rate as u64);
+    set(&mut values, Key::SlowAfter, slow_after);
+    set(&mut values, Key::Within, micros(within));
+    set(&mut values, Key::MinCalls, needed as u64);
     set(&mut values, Key::OpenFor, micros(rule.open_for()));
     set(&mut values, Key::OpenGrowth, rule.growth_tenths() as u64);
     set(&mut values, Key::OpenMax, micros(rule.open_max()));
@@ -535,6 +645,9 @@ const fn laid_out(
 }
 
 const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
+    if let Some(conflict) = Conflict::first_in(values) {
+        return Err(conflict);
+    }
     let growth = match get(values, Key::Growth) {
         0 => Growth::Constant,
         1 => Growth::Linear,
@@ -578,6 +691,7 @@ const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
         deadline: length(values, Key::Deadline),
         max_asked_wait: length(values, Key::MaxAskedWait),
         breaker,
+        breaker_window: window_of(values),
         budget,
         slots: get(values, Key::Slots) as u32,
         retry_enabled: get(values, Key::RetryEnabled) != 0,
@@ -586,16 +700,59 @@ const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
     })
 }
 
-const fn rule_of(values: &[u32; KEYS]) -> Result<Rule, Conflict> {
+/// The failures that open a breaker, and among how many outcomes they are counted.
+const fn counted(values: &[u32; KEYS]) -> (u32, u32) {
     let failures = get(values, Key::Failures) as u32;
-    let of_last = match get(values, Key::OfLast) as u32 {
-        0 => failures,
-        of_last => of_last,
-    };
+    match get(values, Key::OfLast) as u32 {
+        0 => (failures, failures),
+        // Those of a rate.
+        _ if has_rate(values) => (failures, failures),
+        of_last => (failures, of_last),
+    }
+}
+
+const fn has_rate(values: &[u32; KEYS]) -> bool {
+    get(values, Key::FailureRate) != 0 || get(values, Key::SlowRate) != 0
+}
+
+/// What a breaker does not remember itself.
+const fn window_of(values: &[u32; KEYS]) -> WindowRule {
+    /// What is out of range is not in `values`, and changes nothing.
+    const fn or(made: Result<WindowRule, WindowRuleError>, rule: WindowRule) -> WindowRule {
+        match made {
+            Ok(made) => made,
+            Err(_) => rule,
+        }
+    }
+    let mut rule = WindowRule::NONE;
+    let (failures, among) = counted(values);
+    if among as u64 > REMEMBERED {
+        rule = or(rule.try_failures(failures, among), rule);
+    }
+    if has_rate(values) {
+        let slow_after = length(values, Key::SlowAfter);
+        rule = or(rule.try_over_last(get(values, Key::OfLast) as u32), rule);
+        rule = or(rule.try_within(length(values, Key::Within)), rule);
+        rule = or(rule.try_failure_rate(get(values, Key::FailureRate) as u32), rule);
+        rule = or(rule.try_slow_rate(get(values, Key::SlowRate) as u32, slow_after), rule);
+        rule = or(rule.try_min_calls(get(values, Key::MinCalls) as u32), rule);
+    }
+    rule
+}
+
+const fn rule_of(values: &[u32; KEYS]) -> Result<Rule, Conflict> {
     let open_for = length(values, Key::OpenFor);
-    let mut rule = match Rule::try_new(failures, of_last, open_for) {
+    let remembered = REMEMBERED as u32;
+    let made = match counted(values) {
+        (failures, _) if failures > remembered => Rule::try_by(Trip::NEVER, open_for),
+        // Of more outcomes than it remembers, it sees the last ones.
+        (failures, among) if among > remembered => Rule::try_new(failures, remembered, open_for),
+        (failures, among) => Rule::try_new(failures, among, open_for),
+    };
+    let mut rule = match made {
         Ok(rule) => rule,
-        Err(_) => return Err(Conflict::OfLastBelowFailures),
+        // Never: the key's range is the rule's.
+        Err(_) => return Err(Conflict::OpenMaxBelowOpenFor),
     };
     if let Ok(probing) = rule.try_probes(get(values, Key::Probes) as u32) {
         rule = probing;

@@ -62,7 +62,9 @@ struct Time {
     unix: Option<u64>,
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, BUCKETS, SHARDS> {
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Orchestrator<N, BUCKETS, SHARDS, WINDOW>
+{
     /// All that it counted and how its breakers are at `now`, which the wall clock calls `unix`
     /// ([`Clock::unix_micros`](crate::Clock::unix_micros)), to be serialised: see
     /// [`report`](super::report).
@@ -157,7 +159,7 @@ impl<const BUCKETS: usize, const SHARDS: usize> Seen<'_, BUCKETS, SHARDS> {
         CircuitBreaker {
             state,
             mode: breaker.mode(),
-            failure_threshold: rule.trip().failures(),
+            failure_threshold: self.view.effective().settings().failures(),
             recovery_timeout: micros(rule.open_for()).div_ceil(1_000_000),
             remaining_ms: micros(remaining).div_ceil(1_000),
             metrics: self.view.snapshot().breaker,

@@ -11,19 +11,26 @@ use super::registration::{Conflict, Effective, Registration};
 use super::view::{OperationBreaker, View};
 use crate::policy::Strategy;
 use crate::state::word::{AtomicWord, Busy, Writer, Writing};
-use crate::state::{FINE, Metrics, ResetBusy};
+use crate::state::{FINE, FULL_WINDOW, Metrics, ResetBusy};
 
 /// A table of `N` places for named operations, each with its own breaker, budget, bulkhead, metrics
 /// and settings.
 ///
 /// Finding an operation only reads and waits for nobody. Writing has one writer at a time; another
 /// is told [busy](RegisterError::Busy), so an interrupt that preempts a writer does not hang.
-/// `BUCKETS` and `SHARDS` are those of the [`Metrics`].
+/// `BUCKETS` and `SHARDS` are those of the [`Metrics`], `WINDOW` the words of each operation's
+/// [`Window`](crate::state::Window): [`NO_WINDOW`](crate::state::NO_WINDOW) where no breaker goes by
+/// rates or by more than 23 outcomes.
 #[derive(Debug)]
-pub struct Orchestrator<const N: usize, const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
+pub struct Orchestrator<
+    const N: usize,
+    const BUCKETS: usize = FINE,
+    const SHARDS: usize = 1,
+    const WINDOW: usize = FULL_WINDOW,
+> {
     /// Where a name is that hashes to it or before it, in the order of places.
     hashes: [AtomicWord; N],
-    rows: [Row<BUCKETS, SHARDS>; N],
+    rows: [Row<BUCKETS, SHARDS, WINDOW>; N],
     every: Every,
     writing: Writing,
 }
@@ -61,7 +68,9 @@ pub enum RegisterError {
     Busy,
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, BUCKETS, SHARDS> {
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Orchestrator<N, BUCKETS, SHARDS, WINDOW>
+{
     /// A table without operations, by default balanced.
     #[must_use]
     pub const fn new() -> Self {
@@ -84,7 +93,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
             Err(error) => panic!("{}", error.message()),
         };
         let none = Registration::new();
-        let effective = match Effective::resolve(Strategy::Balanced, &none, &registration, &none) {
+        let effective = match resolve::<WINDOW>(&none, &registration, &none) {
             Ok(effective) => effective,
             Err(_) => panic!("an operation's settings are at odds: see `Conflict`"),
         };
@@ -174,8 +183,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
             Place::None => return Err(RegisterError::Full { capacity: N }),
         };
         let every = self.every.load();
-        let effective =
-            resolve(&every, &registration, &configured).map_err(RegisterError::Conflict)?;
+        let effective = resolve::<WINDOW>(&every, &registration, &configured)
+            .map_err(RegisterError::Conflict)?;
         let row = match place {
             Place::Taken(row) => {
                 row.entry.replace(&writer, &registration, &configured, &effective);
@@ -212,13 +221,13 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         for row in self.rows() {
             let configured = config.operation(&row.entry.name()).unwrap_or(&none);
             let registered = row.entry.registered();
-            if let Ok(effective) = resolve(&every, &registered, configured) {
+            if let Ok(effective) = resolve::<WINDOW>(&every, &registered, configured) {
                 row.entry.replace(&writer, &registered, configured, &effective);
             }
         }
         for (name, configured) in config.operations() {
             if let (Place::Free(hash, row), Ok(effective)) =
-                (self.place(&name.to_words()), resolve(&every, &none, configured))
+                (self.place(&name.to_words()), resolve::<WINDOW>(&every, &none, configured))
             {
                 Self::occupy(&writer, hash, row, *name, &none, configured, &effective);
             }
@@ -244,7 +253,10 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         let every = config.every_by_default();
         let none = Registration::new();
         let conflicts = move |name: Name, registered: &Registration, configured: &Registration| {
+            let resolved = resolve::<WINDOW>(&every, registered, configured);
+            let too_small = resolved.err().filter(|&conflict| conflict == Conflict::WindowTooSmall);
             Effective::conflicts(default_of(&every), &every, registered, configured)
+                .chain(too_small)
                 .map(move |conflict| ConfigError::Operation(name, conflict))
         };
         let registered = self.rows().flat_map(move |row| {
@@ -275,7 +287,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     ///
     /// There is none.
     pub fn breaker(&self, name: &str) -> Result<OperationBreaker<'_>, UnknownOperation> {
-        self.find(name).map(|row| View::new(row).breaker())
+        self.find(name).map(|row| row.view().breaker())
     }
 
     /// The metrics of the operation `name`.
@@ -312,7 +324,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
 
     /// All operations, in no order that means anything.
     pub fn iter(&self) -> impl Iterator<Item = View<'_, BUCKETS, SHARDS>> {
-        self.rows().map(View::new)
+        self.rows().map(Row::view)
     }
 
     /// Operations that there are.
@@ -333,16 +345,16 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
         N
     }
 
-    fn handle<'o>(&'o self, row: &'o Row<BUCKETS, SHARDS>) -> Handle<'o> {
-        Handle::new(&row.entry, &self.every, &row.metrics)
+    fn handle<'o>(&'o self, row: &'o Row<BUCKETS, SHARDS, WINDOW>) -> Handle<'o> {
+        Handle::new(&row.entry, &self.every, &row.metrics, row)
     }
 
-    fn rows(&self) -> impl Iterator<Item = &Row<BUCKETS, SHARDS>> {
+    fn rows(&self) -> impl Iterator<Item = &Row<BUCKETS, SHARDS, WINDOW>> {
         let taken = |hash: &AtomicWord| hash.published() != FREE;
         self.hashes.iter().zip(&self.rows).filter_map(move |(hash, row)| taken(hash).then_some(row))
     }
 
-    fn find(&self, name: &str) -> Result<&Row<BUCKETS, SHARDS>, UnknownOperation> {
+    fn find(&self, name: &str) -> Result<&Row<BUCKETS, SHARDS, WINDOW>, UnknownOperation> {
         let words = Name::words_of(name).ok_or(UnknownOperation)?;
         match self.place(&words) {
             Place::Taken(row) => Ok(row),
@@ -352,7 +364,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
 
     /// Where the name of these words is, or would be. Places are never given up, so a reader finds what is there for
     /// good, and a free place is the end of its search.
-    fn place(&self, words: &[u32; 8]) -> Place<'_, BUCKETS, SHARDS> {
+    fn place(&self, words: &[u32; 8]) -> Place<'_, BUCKETS, SHARDS, WINDOW> {
         let hash = Name::hash(words);
         let first = hash as usize % N;
         let places = self.hashes.iter().zip(&self.rows);
@@ -369,12 +381,12 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     fn occupy<'o>(
         writer: &Writer<'_>,
         (there, hash): (&AtomicWord, u32),
-        row: &'o Row<BUCKETS, SHARDS>,
+        row: &'o Row<BUCKETS, SHARDS, WINDOW>,
         name: Name,
         registered: &Registration,
         configured: &Registration,
         effective: &Effective,
-    ) -> &'o Row<BUCKETS, SHARDS> {
+    ) -> &'o Row<BUCKETS, SHARDS, WINDOW> {
         row.entry.occupy(name.to_words(), effective);
         row.entry.replace(writer, registered, configured, effective);
         // Last: whoever finds the name finds all of it.
@@ -383,8 +395,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Orchestrator<N, 
     }
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Default
-    for Orchestrator<N, BUCKETS, SHARDS>
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Default
+    for Orchestrator<N, BUCKETS, SHARDS, WINDOW>
 {
     fn default() -> Self {
         Self::new()
@@ -392,25 +404,31 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Default
 }
 
 /// Where a name is.
-enum Place<'o, const BUCKETS: usize, const SHARDS: usize> {
-    Taken(&'o Row<BUCKETS, SHARDS>),
+enum Place<'o, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> {
+    Taken(&'o Row<BUCKETS, SHARDS, WINDOW>),
     /// The first free place that it could have, and its hash.
-    Free((&'o AtomicWord, u32), &'o Row<BUCKETS, SHARDS>),
+    Free((&'o AtomicWord, u32), &'o Row<BUCKETS, SHARDS, WINDOW>),
     None,
 }
 
-/// Of `every`, whose strategy is the default one, and an operation's own.
-fn resolve(
+/// Of `every`, whose strategy is the default one, and an operation's own, in windows of so many words.
+const fn resolve<const WINDOW: usize>(
     every: &Registration,
     registered: &Registration,
     configured: &Registration,
 ) -> Result<Effective, Conflict> {
-    Effective::resolve(default_of(every), every, registered, configured)
+    match Effective::resolve(default_of(every), every, registered, configured) {
+        Ok(effective) => effective.in_windows_of(WINDOW),
+        conflict => conflict,
+    }
 }
 
 /// The strategy of an operation that names none.
-fn default_of(every: &Registration) -> Strategy {
-    every.named().unwrap_or_default()
+const fn default_of(every: &Registration) -> Strategy {
+    match every.named() {
+        Some(strategy) => strategy,
+        None => Strategy::Balanced,
+    }
 }
 
 /// What a place without an operation has.

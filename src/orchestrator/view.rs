@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::entry::{Entry, Row};
+use super::entry::Entry;
 use super::name::Name;
 use super::registration::Effective;
 use crate::clock::Instant;
@@ -14,7 +14,8 @@ use crate::state::{
 /// One operation, to look at.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'o, const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
-    row: &'o Row<BUCKETS, SHARDS>,
+    entry: &'o Entry,
+    metrics: &'o Metrics<BUCKETS, SHARDS>,
 }
 
 /// The breaker of an operation. All its callers share it, under a rule that may change.
@@ -24,38 +25,38 @@ pub struct OperationBreaker<'o> {
 }
 
 impl<'o, const BUCKETS: usize, const SHARDS: usize> View<'o, BUCKETS, SHARDS> {
-    pub(super) const fn new(row: &'o Row<BUCKETS, SHARDS>) -> Self {
-        Self { row }
+    pub(super) const fn new(entry: &'o Entry, metrics: &'o Metrics<BUCKETS, SHARDS>) -> Self {
+        Self { entry, metrics }
     }
 
     /// The operation's name.
     #[must_use]
     pub fn name(&self) -> Name {
-        self.row.entry.name()
+        self.entry.name()
     }
 
     /// Its settings, each with its origin.
     #[must_use]
     pub fn effective(&self) -> Effective {
-        self.row.entry.effective()
+        self.entry.effective()
     }
 
     /// Its breaker.
     #[must_use]
     pub const fn breaker(&self) -> OperationBreaker<'o> {
-        OperationBreaker { entry: &self.row.entry }
+        OperationBreaker { entry: self.entry }
     }
 
     /// Its metrics.
     #[must_use]
     pub const fn metrics(&self) -> &'o Metrics<BUCKETS, SHARDS> {
-        &self.row.metrics
+        self.metrics
     }
 
     /// What happened since its metrics were made or last reset.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.row.metrics.snapshot()
+        self.metrics.snapshot()
     }
 }
 

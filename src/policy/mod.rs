@@ -53,7 +53,9 @@ pub use strategy::{Settings, Strategy, UnknownStrategy};
 use self::plan::{Limits, Plan};
 use crate::clock::micros;
 use crate::state::settings::{BreakerRef, Shared};
-use crate::state::{Breaker, Budget, BudgetRule, Bulkhead, Meter, SharedSlots, SharedTokens};
+use crate::state::{
+    Breaker, Budget, BudgetRule, Bulkhead, Evidence, Meter, SharedSlots, SharedTokens,
+};
 
 /// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.
 ///
@@ -101,6 +103,7 @@ struct Parts<'s> {
     breaker: Option<BreakerRef<'s>>,
     bulkhead: Option<(u32, &'s SharedSlots)>,
     budget: Option<(BudgetRule, &'s SharedTokens)>,
+    window: Option<&'s dyn Evidence>,
 }
 
 /// What is wrong with a [`Policy`].
@@ -123,7 +126,7 @@ impl<'s> Policy<'s> {
         Self {
             limits: Limits::NONE,
             backoff: Backoff::constant(Duration::ZERO),
-            parts: Parts { breaker: None, bulkhead: None, budget: None },
+            parts: Parts { breaker: None, bulkhead: None, budget: None, window: None },
             metrics: None,
             observer: None,
             classifier: ByError,
@@ -150,11 +153,13 @@ impl<'s, C> Policy<'s, C> {
     pub(crate) fn live(
         plan: &Plan,
         shared: &'s Shared,
+        window: &'s dyn Evidence,
         metrics: &'s dyn Meter,
         observer: &'s dyn Observe,
         classifier: C,
     ) -> Self {
-        let Plan { limits, backoff, budget, slots, retry_enabled, breaker_enabled } = *plan;
+        let Plan { limits, backoff, budget, slots, retry_enabled, breaker_enabled, windowed } =
+            *plan;
         Self {
             limits: if retry_enabled { limits } else { Limits { attempts: 1, ..limits } },
             backoff,
@@ -162,6 +167,7 @@ impl<'s, C> Policy<'s, C> {
                 breaker: breaker_enabled.then_some(BreakerRef::Live(shared)),
                 bulkhead: (slots > 0).then_some((slots, &shared.slots)),
                 budget: retry_enabled.then_some((budget, &shared.tokens)),
+                window: windowed.then_some(window),
             },
             metrics: Some(metrics),
             observer: Some(observer),
@@ -283,6 +289,13 @@ impl<'s, C: Copy> Policy<'s, C> {
     pub const fn breaker(self, breaker: &'s Breaker) -> Self {
         let breaker = Some(BreakerRef::Own(breaker));
         Self { parts: Parts { breaker, ..self.parts }, ..self }
+    }
+
+    /// Has the breaker open by what `window` says, too, which hears of each attempt that the closed
+    /// breaker counted. Without a breaker it changes nothing.
+    #[must_use]
+    pub const fn window(self, window: &'s dyn Evidence) -> Self {
+        Self { parts: Parts { window: Some(window), ..self.parts }, ..self }
     }
 
     /// Takes a slot of `bulkhead` for each attempt, and none while it waits.

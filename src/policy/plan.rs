@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) slots: u32,
     pub(crate) retry_enabled: bool,
     pub(crate) breaker_enabled: bool,
+    /// Whether the breaker goes by a window, too.
+    pub(crate) windowed: bool,
 }
 
 impl Limits {
@@ -54,6 +56,7 @@ impl Plan {
             slots: settings.slots,
             retry_enabled: settings.retry_enabled,
             breaker_enabled: settings.breaker_enabled,
+            windowed: !settings.breaker_window.is_none(),
         }
     }
 
@@ -68,6 +71,7 @@ impl Plan {
             deadline: length(deadline),
             max_asked_wait: length(max_asked_wait),
             breaker: settings.breaker,
+            breaker_window: settings.breaker_window,
             budget: self.budget,
             slots: self.slots,
             retry_enabled: self.retry_enabled,
@@ -80,7 +84,9 @@ impl Plan {
         let Limits { attempts, window, attempt_timeout, deadline, max_asked_wait } = self.limits;
         let [kinds, multiplier, min, max, jitter] = self.backoff.to_words();
         let [full, per_success, refill] = self.budget.to_words();
-        let switches = (self.retry_enabled as u32) << 1 | self.breaker_enabled as u32;
+        let switches = (self.windowed as u32) << 2
+            | (self.retry_enabled as u32) << 1
+            | self.breaker_enabled as u32;
         [
             attempts,
             switches,
@@ -126,6 +132,7 @@ impl Plan {
             slots,
             retry_enabled: switches & 2 != 0,
             breaker_enabled: switches & 1 != 0,
+            windowed: switches & 4 != 0,
         }
     }
 }

@@ -405,7 +405,12 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         now: Instant,
         outcome: Outcome,
     ) -> Option<Transition> {
-        let moved = match attempt.permit.take()?.settle(now, outcome) {
+        let permit = attempt.permit.take()?;
+        let settled = match self.policy().parts.window {
+            None => permit.settle(now, outcome),
+            Some(window) => permit.settle_with(now, outcome, now.since(attempt.granted), window),
+        };
+        let moved = match settled {
             Settled::Counted | Settled::Shadowed => None,
             Settled::Moved(transition) => Some(transition),
             Settled::Late => {

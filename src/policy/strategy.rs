@@ -5,7 +5,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use super::backoff::{Backoff, Jitter};
-use crate::state::{BudgetRule, Mode, Rule, Trip};
+use crate::state::{BudgetRule, Mode, Rule, Trip, WindowRule};
 
 /// A named policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_asked_wait: Duration,
     /// When the breaker opens, and for how long.
     pub breaker: Rule,
+    /// What else opens it: rates, or failures among more outcomes than the breaker remembers.
+    pub breaker_window: WindowRule,
     /// How many retries are paid.
     pub budget: BudgetRule,
     /// Attempts under way at once; zero for no such cap.
@@ -56,6 +58,17 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct UnknownStrategy;
+
+impl Settings {
+    /// The failures that open the breaker, whether it remembers them itself or in its window.
+    #[must_use]
+    pub const fn failures(&self) -> u32 {
+        match self.breaker_window.failures_of_last() {
+            Some((failures, _)) => failures,
+            None => self.breaker.trip().failures(),
+        }
+    }
+}
 
 impl Strategy {
     /// All four.
@@ -164,6 +177,7 @@ const PLAIN: Settings = Settings {
     deadline: Duration::MAX,
     max_asked_wait: Duration::MAX,
     breaker: breaker(1, 60, 60),
+    breaker_window: WindowRule::NONE,
     budget: BudgetRule::new(1, 0, Duration::ZERO),
     slots: 0,
     retry_enabled: true,

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::circuit::{Admission, Circuit, Leave, Outcome, Phase, Settled, Ticket, Transition};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
+use super::window::Evidence;
 use super::word::{Order, WordPair};
 use crate::clock::Instant;
 use crate::fault;
@@ -245,6 +246,11 @@ impl SharedCircuit {
         self.update(move |circuit| circuit.settle(&rule, now, ticket, outcome))
     }
 
+    /// See [`Circuit::trip`].
+    pub fn trip(&self, rule: &Rule, now: Instant, ticket: Ticket) -> Settled {
+        self.update(|circuit| circuit.trip(rule, now, ticket))
+    }
+
     /// Whether it is closed: everybody is admitted.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -377,6 +383,26 @@ impl<B: Guarded> Permit<B> {
     pub fn settle(mut self, now: Instant, outcome: Outcome) -> Settled {
         self.held = false;
         self.breaker.shared().settle_by(|| self.breaker.rule(), now, self.ticket, outcome)
+    }
+
+    /// Reports how the attempt ended and that it took so long, to the breaker and to `evidence`, by
+    /// which the breaker may open, too.
+    pub fn settle_with(
+        mut self,
+        now: Instant,
+        outcome: Outcome,
+        took: Duration,
+        evidence: &dyn Evidence,
+    ) -> Settled {
+        self.held = false;
+        let (shared, ticket) = (self.breaker.shared(), self.ticket);
+        let settled = shared.settle_by(|| self.breaker.rule(), now, ticket, outcome);
+        match (settled, ticket.closed_in()) {
+            (Settled::Counted, Some(epoch)) if evidence.enter(now, epoch, outcome, took) => {
+                shared.trip(&self.breaker.rule(), now, ticket)
+            }
+            _ => settled,
+        }
     }
 
     /// The transition that admitting this attempt made: it was the first probe.

@@ -243,6 +243,15 @@ impl Circuit {
         }
     }
 
+    /// Opens on evidence other than its history: on what else the outcome of `ticket`, which it
+    /// counted while closed, says.
+    pub const fn trip(self, rule: &Rule, now: Instant, ticket: Ticket) -> (Self, Settled) {
+        match self.is_closed() && self.honours(rule, now, ticket) {
+            true if !self.has_mode(Mode::ForcedClosed) => self.open(rule, now),
+            _ => (self, Settled::Counted),
+        }
+    }
+
     /// Gives a ticket back: the attempt was not made, or says nothing.
     #[must_use]
     pub const fn release(self, ticket: Ticket) -> Self {
@@ -575,6 +584,11 @@ impl Ticket {
     #[must_use]
     pub const fn is_shadowed(self) -> bool {
         self.0 >> PHASE_SHIFT == 3
+    }
+
+    /// The epoch in which a closed circuit gave it.
+    pub(super) const fn closed_in(self) -> Option<u32> {
+        if self.0 >> PHASE_SHIFT == 0 { Some(self.0 >> EPOCH_SHIFT & EPOCH) } else { None }
     }
 
     /// Its age in ticks: zero if the clock stepped back behind it, by less than [`STEPS_BACK`].

@@ -7,6 +7,7 @@
 //! | kind | machine | handle | guard |
 //! |---|---|---|---|
 //! | who may call at all | [`Circuit`] under a [`Rule`] | [`Breaker`], [`SharedCircuit`] | [`Permit`] |
+//! | how many failed, or were slow | [`WindowRule`] | [`Window`] | |
 //! | how many at once | a count | [`Bulkhead`] | [`Slot`] |
 //! | how many retries | [`BudgetRule`] | [`Budget`] | |
 //! | what happened | | [`Metrics`] | |
@@ -20,6 +21,7 @@ mod metrics;
 mod mode;
 mod rule;
 pub(crate) mod settings;
+pub(crate) mod window;
 pub(crate) mod word;
 
 pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
@@ -33,3 +35,6 @@ pub use metrics::{
 };
 pub use mode::{Mode, UnknownMode};
 pub use rule::{Rule, RuleError, Trip};
+pub use window::{
+    Evidence, FULL_WINDOW, NO_WINDOW, SharedWindow, Window, WindowRule, WindowRuleError,
+};

@@ -45,6 +45,9 @@ pub enum RuleError {
 }
 
 impl Trip {
+    /// Never opens by its own history: by a [`Window`](super::Window) alone, or by force.
+    pub const NEVER: Self = Self { failures: HISTORY as u8 + 1, window: HISTORY as u8 };
+
     /// Opens after `failures` in a row, 1 to 23.
     #[must_use]
     pub const fn after(failures: u32) -> Self {
@@ -62,7 +65,7 @@ impl Trip {
         Self { window: outcomes as u8, ..self }
     }
 
-    /// The failures that open it.
+    /// The failures that open it: more than the outcomes if it is never.
     #[must_use]
     pub const fn failures(self) -> u32 {
         self.failures as u32
@@ -81,7 +84,7 @@ impl Rule {
     /// A probe's [lease](Self::lease) is as long as the circuit stays open, and five minutes at least.
     #[must_use]
     pub const fn new(trip: Trip, open_for: Duration) -> Self {
-        match Self::try_new(trip.failures(), trip.window(), open_for) {
+        match Self::try_by(trip, open_for) {
             Ok(rule) => rule,
             Err(error) => panic!("{}", error.message()),
         }
@@ -99,11 +102,15 @@ impl Rule {
         if of_last < failures || of_last > HISTORY {
             return Err(RuleError::Window);
         }
+        Self::try_by(Trip { failures: failures as u8, window: of_last as u8 }, open_for)
+    }
+
+    /// [`new`](Self::new) for a length that comes at run time.
+    pub const fn try_by(trip: Trip, open_for: Duration) -> Result<Self, RuleError> {
         let Some(open) = Span::try_new(open_for) else {
             return Err(RuleError::OpenFor);
         };
         let lease = if open.0 > Span::FIVE_MINUTES.0 { open } else { Span::FIVE_MINUTES };
-        let trip = Trip { failures: failures as u8, window: of_last as u8 };
         Ok(Self { trip, probes: 1, growth: TENTHS, open_for: open, open_max: Span::DAY, lease })
     }
 

@@ -4,6 +4,7 @@ use super::breaker::{Breaker, Guarded, SharedCircuit};
 use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
 use super::rule::Rule;
+use super::window::{WINDOW_RULE_WORDS, WindowRule};
 use super::word::{AtomicWord, Twin, Writer};
 
 /// Settings as words. The first are the breaker's rule; what the others say is their owner's affair.
@@ -51,6 +52,10 @@ impl LiveSettings {
     pub(crate) fn rule(&self) -> Rule {
         Rule::from_words(self.0.load_from(0))
     }
+
+    pub(crate) fn window_rule(&self) -> WindowRule {
+        WindowRule::from_words(self.0.load_from(WINDOW_AT))
+    }
 }
 
 impl Shared {
@@ -80,6 +85,7 @@ impl Guarded for BreakerRef<'_> {
     }
 }
 
-/// A breaker's rule, a policy's plan, and where they come from.
-pub(crate) const WORDS: usize = RULE_WORDS + 19 + 4;
+/// A breaker's rule, a policy's plan, a window's rule, and where they come from.
+pub(crate) const WORDS: usize = WINDOW_AT + WINDOW_RULE_WORDS + 4;
+pub(crate) const WINDOW_AT: usize = RULE_WORDS + 19;
 pub(crate) const RULE_WORDS: usize = 4;

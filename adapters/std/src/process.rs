@@ -28,8 +28,8 @@ pub struct AlreadyInstalled;
 /// # Errors
 ///
 /// There is one already, and it stays.
-pub fn install<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
-    resilience: Resilience<N, BUCKETS, SHARDS>,
+pub fn install<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>(
+    resilience: Resilience<N, BUCKETS, SHARDS, WINDOW>,
 ) -> Result<(), AlreadyInstalled> {
     INSTALLED.set(Box::new(resilience)).map_err(|_| AlreadyInstalled)
 }
@@ -78,8 +78,8 @@ trait Installed: Send + Sync {
     ) -> Result<Handle<'static>, RegisterError>;
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Installed
-    for Resilience<N, BUCKETS, SHARDS>
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Installed
+    for Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
     fn find(&self, name: &str) -> Result<Handle<'static>, UnknownOperation> {
         self.operation(name)

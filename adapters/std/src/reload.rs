@@ -39,7 +39,9 @@ enum Wake {
     Stop,
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Resilience<N, BUCKETS, SHARDS> {
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Resilience<N, BUCKETS, SHARDS, WINDOW>
+{
     /// Goes by the document in the file `path`, now and whenever it changes, within a second; by a
     /// thread of its own, until what this returns is dropped.
     ///
@@ -71,8 +73,8 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Resilience<N, BU
     }
 }
 
-struct Follower<F, const N: usize, const BUCKETS: usize, const SHARDS: usize> {
-    resilience: Resilience<N, BUCKETS, SHARDS>,
+struct Follower<F, const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> {
+    resilience: Resilience<N, BUCKETS, SHARDS, WINDOW>,
     path: PathBuf,
     on_change: F,
     /// What it said when it was last gone by, or refused.
@@ -81,7 +83,8 @@ struct Follower<F, const N: usize, const BUCKETS: usize, const SHARDS: usize> {
     failing: Option<(StdInstant, bool)>,
 }
 
-impl<F, const N: usize, const BUCKETS: usize, const SHARDS: usize> Follower<F, N, BUCKETS, SHARDS>
+impl<F, const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Follower<F, N, BUCKETS, SHARDS, WINDOW>
 where
     F: FnMut(Result<Vec<OperationWarning>, ReloadError>),
 {

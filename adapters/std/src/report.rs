@@ -8,7 +8,9 @@ use steadfast::Clock;
 
 use crate::resilience::Resilience;
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Resilience<N, BUCKETS, SHARDS> {
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Resilience<N, BUCKETS, SHARDS, WINDOW>
+{
     /// All that the operations counted and how their breakers are now: the core's
     /// [report](steadfast::orchestrator::report), with its times (`timestamp`, `last_success`,
     /// `last_failure`) in ISO 8601, UTC.

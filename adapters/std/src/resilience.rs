@@ -10,7 +10,7 @@ use steadfast::orchestrator::{
     Config, ConfigError, Effective, Handle, Name, Orchestrator, RegisterError, Registration,
     UnknownOperation, Warning,
 };
-use steadfast::state::FINE;
+use steadfast::state::{FINE, FULL_WINDOW};
 
 use crate::config::{CUSTOM_CONFIG, Document, Environment, Preset, Problems, Reading};
 
@@ -18,7 +18,7 @@ use crate::config::{CUSTOM_CONFIG, Document, Environment, Preset, Problems, Read
 /// environment variables.
 ///
 /// It is a handle, `Copy`, of a table that lives as long as the process: its [own](Self::new), or a
-/// `static` of the application's. `BUCKETS` and `SHARDS` are those of the table.
+/// `static` of the application's. `BUCKETS`, `SHARDS` and `WINDOW` are those of the table.
 ///
 /// ```
 /// use steadfast_std::{Resilience, TokioClock};
@@ -37,8 +37,13 @@ use crate::config::{CUSTOM_CONFIG, Document, Environment, Preset, Problems, Read
 /// # Ok(())
 /// # }
 /// ```
-pub struct Resilience<const N: usize = 64, const BUCKETS: usize = FINE, const SHARDS: usize = 1> {
-    orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS>,
+pub struct Resilience<
+    const N: usize = 64,
+    const BUCKETS: usize = FINE,
+    const SHARDS: usize = 1,
+    const WINDOW: usize = FULL_WINDOW,
+> {
+    orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW>,
     /// What documents lie over. Whoever configures holds it.
     ground: &'static Mutex<Document>,
 }
@@ -80,16 +85,18 @@ impl Resilience {
     }
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Resilience<N, BUCKETS, SHARDS> {
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
+    Resilience<N, BUCKETS, SHARDS, WINDOW>
+{
     /// For a table that the application has in a `static`.
     #[must_use]
-    pub fn over(orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS>) -> Self {
+    pub fn over(orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW>) -> Self {
         Self { orchestrator, ground: Box::leak(Box::default()) }
     }
 
     /// The table.
     #[must_use]
-    pub const fn orchestrator(&self) -> &'static Orchestrator<N, BUCKETS, SHARDS> {
+    pub const fn orchestrator(&self) -> &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW> {
         self.orchestrator
     }
 
@@ -243,35 +250,35 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Resilience<N, BU
     }
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Default
-    for Resilience<N, BUCKETS, SHARDS>
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Default
+    for Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
     /// An empty table of `N` places, never given back.
     fn default() -> Self {
         let make = || &*Box::leak(Box::new(Orchestrator::new()));
         // A new table is on the stack before it is on the heap.
-        let room = size_of::<Orchestrator<N, BUCKETS, SHARDS>>() * 4;
+        let room = size_of::<Orchestrator<N, BUCKETS, SHARDS, WINDOW>>() * 4;
         let elsewhere = (room > LARGE)
             .then(|| thread::Builder::new().stack_size(room + LARGE).spawn(make).ok()?.join().ok());
         Self::over(elsewhere.flatten().unwrap_or_else(make))
     }
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Clone
-    for Resilience<N, BUCKETS, SHARDS>
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Clone
+    for Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Copy
-    for Resilience<N, BUCKETS, SHARDS>
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Copy
+    for Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
 }
 
-impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> fmt::Debug
-    for Resilience<N, BUCKETS, SHARDS>
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> fmt::Debug
+    for Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.orchestrator.iter().map(|view| view.name());

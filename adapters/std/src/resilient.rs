@@ -120,9 +120,14 @@ pub mod macros {
         /// # Errors
         ///
         /// It cannot be registered.
-        pub fn of<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
+        pub fn of<
+            const N: usize,
+            const BUCKETS: usize,
+            const SHARDS: usize,
+            const WINDOW: usize,
+        >(
             &self,
-            orchestrator: impl Fn() -> &'static Orchestrator<N, BUCKETS, SHARDS>,
+            orchestrator: impl Fn() -> &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW>,
         ) -> Result<Handle<'static>, Stopped> {
             self.handle(|| Some(orchestrator().get_or_register(self.name, self.registration)))
         }

@@ -356,12 +356,4 @@ const OVERRIDES: &str = "operation_overrides";
 const STRATEGY_KEY: &str = "strategy";
 
 /// What the contract names, and no version has yet.
-const NOT_YET: [&str; 7] = [
-    "breaker.failure_rate",
-    "breaker.slow_rate",
-    "breaker.slow_after",
-    "breaker.within",
-    "breaker.min_calls",
-    "limits.requests_per_minute",
-    "limits.tokens_per_minute",
-];
+const NOT_YET: [&str; 2] = ["limits.requests_per_minute", "limits.tokens_per_minute"];

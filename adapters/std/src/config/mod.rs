@@ -39,8 +39,22 @@
 //! }
 //! ```
 //!
-//! `breaker.failure_rate`, `slow_rate`, `slow_after`, `within` and `min_calls`, and
-//! `limits.requests_per_minute` and `tokens_per_minute`, are not supported by this version.
+//! A breaker opens after `failures` in a row, or among the last `of_last` outcomes. Beside that it
+//! opens by rates, in percent: of failures (`failure_rate`), and of attempts that took `slow_after`
+//! seconds or longer (`slow_rate`). Rates are of the last `of_last` outcomes, `failures` then being in a
+//! row, or of those `within` so many seconds. They open nothing before there are `min_calls` outcomes:
+//! `of_last` if not given, or 10 `within` a time.
+//!
+//! ```json
+//! {
+//!     "operations": {
+//!         "summarize": { "breaker": { "failure_rate": 50, "within": 60, "min_calls": 20 } },
+//!         "classify": { "breaker": { "slow_rate": 80, "slow_after": 2.5, "of_last": 100 } }
+//!     }
+//! }
+//! ```
+//!
+//! `limits.requests_per_minute` and `tokens_per_minute` are not supported by this version.
 //!
 //! # Flat
 //!

@@ -44,8 +44,8 @@ use steadfast::{Instant, Orchestrator, Strategy};
 /// observe::describe();
 /// observe::publish(&ORCHESTRATOR, ThreadClock::new().now());
 /// ```
-pub fn publish<const N: usize, const BUCKETS: usize, const SHARDS: usize>(
-    orchestrator: &Orchestrator<N, BUCKETS, SHARDS>,
+pub fn publish<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>(
+    orchestrator: &Orchestrator<N, BUCKETS, SHARDS, WINDOW>,
     now: Instant,
 ) {
     for view in orchestrator.iter() {
