@@ -5,7 +5,9 @@
 use core::future::{Ready, ready};
 
 use steadfast::policy::{Attempt, ByError, Run};
-use steadfast::state::{COARSE, COUNT_ONLY, FINE, Monotonic, SharedCircuit, Ticket};
+use steadfast::state::{
+    COARSE, COUNT_ONLY, FINE, FULL_WINDOW, Monotonic, SharedCircuit, SharedWindow, Ticket,
+};
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Error, ManualClock, Metrics, Permit, Policy, Rule,
 };
@@ -25,6 +27,7 @@ fn design_says_the_sizes_that_there_are() {
         ("Budget", size_of::<Budget>()),
         ("Backoff", size_of::<Backoff>()),
         ("Policy", size_of::<Policy>()),
+        ("SharedWindow<FULL_WINDOW>", size_of::<SharedWindow<FULL_WINDOW>>()),
         ("Error<u8>", size_of::<Error<u8>>()),
         ("Attempt", size_of::<Attempt>()),
         ("Run<u8>", size_of::<Run<u8, ByError>>()),

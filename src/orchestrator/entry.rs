@@ -1,16 +1,12 @@
 //! One operation's place in the table.
 
-use core::time::Duration;
-
 use super::name::{Name, NameWords};
 use super::registration::{Effective, LAYER, Registration};
-use super::view::View;
 use crate::clock::Instant;
 use crate::policy::plan::Plan;
 use crate::policy::{Event, Observe};
 use crate::state::settings::{RULE_WORDS, Shared};
 use crate::state::word::{AtomicWord, Twin, Writer};
-use crate::state::{Evidence, Metrics, Outcome, SharedWindow};
 
 /// Whoever wants to know what the operations of an orchestrator do.
 ///
@@ -29,14 +25,6 @@ pub(super) struct Entry {
     registered: Layer,
     configured: Layer,
     watch: Option<&'static dyn Watch>,
-}
-
-/// An operation with what has a size of its own.
-#[derive(Debug)]
-pub(super) struct Row<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> {
-    pub(super) entry: Entry,
-    pub(super) metrics: Metrics<BUCKETS, SHARDS>,
-    window: SharedWindow<WINDOW>,
 }
 
 /// What the live configuration says for every strategy, with the default strategy as its own.
@@ -152,31 +140,6 @@ impl Entry {
         if before.mode != after.mode {
             self.shared.circuit.force(Instant::ORIGIN, after.mode);
         }
-    }
-}
-
-impl<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Row<BUCKETS, SHARDS, WINDOW> {
-    pub(super) const fn new(
-        name: Option<Name>,
-        registration: Registration,
-        effective: Effective,
-        watch: Option<&'static dyn Watch>,
-    ) -> Self {
-        let entry = Entry::new(name, registration, effective, watch);
-        Self { entry, metrics: Metrics::new(), window: SharedWindow::new() }
-    }
-
-    pub(super) const fn view(&self) -> View<'_, BUCKETS, SHARDS> {
-        View::new(&self.entry, &self.metrics)
-    }
-}
-
-impl<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Evidence
-    for Row<BUCKETS, SHARDS, WINDOW>
-{
-    fn enter(&self, now: Instant, epoch: u32, outcome: Outcome, took: Duration) -> bool {
-        let rule = self.entry.shared.settings.window_rule();
-        self.window.enter(&rule, now, epoch, outcome, took)
     }
 }
 

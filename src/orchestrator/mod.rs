@@ -46,6 +46,7 @@ mod name;
 mod registration;
 #[cfg(feature = "serde")]
 pub mod report;
+mod row;
 mod table;
 mod view;
 #[cfg(feature = "serde")]

@@ -4,10 +4,11 @@ use core::fmt;
 use core::iter::once;
 
 use super::config::{Config, ConfigError};
-use super::entry::{Every, Row, Watch};
+use super::entry::{Every, Watch};
 use super::handle::Handle;
 use super::name::{FREE, Name, NameError};
 use super::registration::{Conflict, Effective, Registration};
+use super::row::Row;
 use super::view::{OperationBreaker, View};
 use crate::policy::Strategy;
 use crate::state::word::{AtomicWord, Busy, Writer, Writing};
