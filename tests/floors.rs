@@ -16,6 +16,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("state::breaker", 5),
     ("state::bulkhead", 3),
     ("state::budget", 3),
+    ("state::limiter", 3),
     ("state::metrics", 3),
     ("state::mode", 1),
     ("state::settings", 6),

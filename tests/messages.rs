@@ -239,6 +239,7 @@ fn a_mode_is_read_as_it_is_written_and_another_is_told_all_of_them() {
 fn a_warning_begins_with_the_setting_that_it_is_of() {
     let warnings = [
         (Warning::OpensAlone, Key::Failures),
+        (Warning::RatesAlone, Key::MinCalls),
         (Warning::WindowShort, Key::Window),
         (Warning::ManyAttempts, Key::Attempts),
         (Warning::ManyProbes, Key::Probes),
@@ -258,6 +259,7 @@ fn each_origin_of_a_setting_has_a_name() {
         Origin::EveryStrategy,
         Origin::Strategy,
         Origin::DefaultStrategy,
+        Origin::Derived,
     ]);
     let table = Orchestrator::<1>::new();
     let registration = Registration::by(Strategy::Critical).given(Key::Attempts, 4);

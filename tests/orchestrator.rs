@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use steadfast::orchestrator::{
-    Config, ConfigError, Conflict, Effective, Key, Kind, Name, NameError, Origin, OutOfRange,
-    Overrides, RegisterError, Registration, ResetError, UnknownOperation, Value, Warning,
+    Config, ConfigError, Conflict, Effective, Handle, Key, Kind, Name, NameError, Origin,
+    OutOfRange, Overrides, RegisterError, Registration, ResetError, UnknownOperation, Value,
+    Warning,
 };
-use steadfast::policy::{Leave, Next, Stage};
+use steadfast::policy::{Leave, Next, RetryAll, Stage};
 use steadfast::state::{
-    COUNT_ONLY, Mode, NO_WINDOW, Outcome, Settled, State, Trip, Window, WindowRule,
+    COUNT_ONLY, LimitRule, Mode, NO_WINDOW, Outcome, Settled, State, Trip, Window, WindowRule,
 };
 use steadfast::{
     Backoff, Class, Clock as _, Event, Instant, ManualClock, OrElseError, Orchestrator, Reason,
@@ -88,6 +89,92 @@ fn every_setting_names_its_origin() {
         (Strategy::Critical, Origin::Registered)
     );
     assert_eq!(effective.settings().window, secs(60));
+}
+
+#[test]
+fn what_follows_from_a_given_setting_says_so_and_what_is_made_void_is_nobodys() {
+    let table = Orchestrator::<2>::new();
+    let counted = Registration::new().given(Key::Failures, 5).given(Key::OfLast, 10);
+    table.register("counted", counted).unwrap();
+    let rate = Registration::new().given(Key::FailureRate, 500).given(Key::OfLast, 50);
+    table.register("rate", rate).unwrap();
+    let said = |name, key| {
+        let effective = table.effective(name).unwrap();
+        (effective.get(key), effective.origin(key))
+    };
+    assert_eq!(said("counted", Key::OfLast), (10, Origin::Registered));
+    assert_eq!(said("counted", Key::Lease), (120_000_000, Origin::DefaultStrategy));
+    assert_eq!(said("rate", Key::MinCalls), (50, Origin::Derived));
+    let config = Config::<2>::new()
+        .try_operation(
+            "counted",
+            Registration::new().given(Key::Failures, 15).given(Key::AttemptTimeout, 90_000_000),
+        )
+        .unwrap()
+        .try_operation("rate", Registration::new().given(Key::Within, 60_000_000))
+        .unwrap();
+    table.configure(&config).unwrap();
+    assert_eq!(said("counted", Key::OfLast), (15, Origin::Derived));
+    assert_eq!(said("counted", Key::Lease), (180_000_000, Origin::Derived));
+    assert_eq!(said("counted", Key::OpenMax), (86_400_000_000, Origin::DefaultStrategy));
+    assert_eq!(said("rate", Key::OfLast), (0, Origin::Derived));
+    assert_eq!(said("rate", Key::FailureRate), (500, Origin::Registered));
+    assert_eq!(said("rate", Key::MinCalls), (10, Origin::Derived));
+}
+
+#[test]
+fn failures_and_a_rate_of_one_layer_leave_the_outcomes_of_the_layer_below() {
+    let table = Orchestrator::<1>::new();
+    table.register("op", Registration::new().given(Key::OfLast, 40)).unwrap();
+    let both = Registration::new().given(Key::Failures, 9).given(Key::FailureRate, 500);
+    table.configure(&Config::<1>::new().try_operation("op", both).unwrap()).unwrap();
+    let effective = table.effective("op").unwrap();
+    assert_eq!((effective.get(Key::OfLast), effective.get(Key::Failures)), (40, 9));
+    assert_eq!(effective.origin(Key::OfLast), Origin::Registered);
+}
+
+#[test]
+fn what_is_switched_off_stays_off_for_a_caller_that_names_a_strategy() {
+    let table = Orchestrator::<1>::new();
+    let off = Registration::new().given(Key::RetryEnabled, 0);
+    let handle = table.register("op", off).unwrap().strategy(Strategy::Critical).retry_all();
+    assert!(!handle.settings().retry_enabled);
+    let clock = ManualClock::new();
+    let failed = clock.block_on(handle.execute(&clock, || ready(Err::<u8, u8>(1)))).unwrap_err();
+    assert_eq!((failed.attempts, failed.stopped), (1, Reason::Attempts));
+}
+
+#[test]
+fn an_operation_takes_no_more_requests_and_tokens_than_its_limits_and_others_have_their_own() {
+    let table = Orchestrator::<2>::new();
+    let limited =
+        Registration::new().given(Key::RequestsPerMinute, 3).given(Key::TokensPerMinute, 1_000);
+    let limited = table.register("limited", limited).unwrap().estimate(400).retry_all();
+    let free = table.register("free", Registration::new()).unwrap().estimate(400).retry_all();
+    let clock = ManualClock::new();
+    let call = |handle: &Handle<'_, RetryAll>| {
+        let refused = |error: steadfast::Error<&str>| (error.stopped, error.retry_at);
+        clock.block_on(handle.execute(&clock, || ready(Ok::<u8, &str>(1)))).map_err(refused)
+    };
+    let until = |seconds: u64| Some(Instant::from_micros(seconds * 1_000_000));
+    assert_eq!((call(&limited), call(&limited)), (Ok(1), Ok(1)));
+    // 800 of 1000 tokens are taken, and 200 are missing.
+    assert_eq!(call(&limited), Err((Reason::Limited, until(12))));
+    assert!((0..100).all(|_| call(&free).is_ok()));
+    // The first took less than it was taken to.
+    limited.settle_tokens(clock.now(), 200);
+    assert_eq!(call(&limited), Ok(1));
+    assert_eq!(call(&limited), Err((Reason::Limited, until(24))));
+    // Without a limit of tokens, that of requests is what is left.
+    let more = Registration::new().given(Key::TokensPerMinute, 1 << 31);
+    table.configure(&Config::<1>::new().try_operation("limited", more).unwrap()).unwrap();
+    assert_eq!(call(&limited), Err((Reason::Limited, until(20))));
+    let more = more.given(Key::RequestsPerMinute, 1 << 31);
+    table.configure(&Config::<1>::new().try_operation("limited", more).unwrap()).unwrap();
+    clock.advance(secs(60));
+    assert!((0..100).all(|_| call(&limited).is_ok()));
+    let metrics = table.metrics("limited").unwrap().snapshot();
+    assert_eq!((metrics.refusals.limited, metrics.calls.refused), (3, 3));
 }
 
 #[test]
@@ -433,6 +520,28 @@ fn a_thousand_unknown_names_do_not_grow_the_table() {
 }
 
 #[test]
+fn whoever_interrupts_a_writer_is_told_busy_and_still_finds_and_executes() {
+    let (table, clock) = (Orchestrator::<3>::new(), ManualClock::new());
+    table.register("op", Registration::new()).unwrap();
+    let odd = Registration::new().given(Key::Min, 2_000_000).given(Key::Max, 1_000_000);
+    let config = Config::<1>::new().try_operation("op", odd).unwrap();
+    let mut told = 0;
+    // It has the right to write while it tells.
+    table.check(&config, |conflict| {
+        told += 1;
+        assert!(matches!(conflict, ConfigError::Operation(..)), "{conflict}");
+        let busy = table.register("other", Registration::new()).map(|_| ());
+        assert_eq!(busy, Err(RegisterError::Busy));
+        assert_eq!(table.get_or_register("op", odd).map(|_| ()), Err(RegisterError::Busy));
+        assert_eq!(table.configure(&Config::<1>::new()), Err(ConfigError::Busy));
+        let handle = table.get("op").unwrap().retry_all();
+        assert_eq!(clock.block_on(handle.execute(&clock, || ready(Ok::<_, u8>(5)))), Ok(5));
+    });
+    assert_eq!(told, 1);
+    assert!(table.register("other", Registration::new()).is_ok());
+}
+
+#[test]
 fn names_of_all_kinds_are_found_again() {
     let mut names: Vec<String> = (0..200).map(|number| format!("operation_{number}")).collect();
     names.extend(
@@ -622,7 +731,9 @@ fn settings_reach_the_policy_as_they_are_given() {
         .given(Key::Tokens, 77)
         .given(Key::PerSuccess, 250)
         .given(Key::Refill, 3_000_000)
-        .given(Key::Slots, 12);
+        .given(Key::Slots, 12)
+        .given(Key::RequestsPerMinute, 13)
+        .given(Key::TokensPerMinute, 14);
     let settings = table.register("op", registration).unwrap().settings();
     let backoff =
         Backoff::linear(Duration::from_millis(1_500), Duration::from_micros(1), secs(3_600))
@@ -643,6 +754,7 @@ fn settings_reach_the_policy_as_they_are_given() {
     let budget = settings.budget;
     assert_eq!((budget.tokens(), budget.per_success(), budget.refill_period()), (77, 250, secs(3)));
     assert_eq!(settings.slots, 12);
+    assert_eq!(settings.limits, LimitRule::requests(13).and_tokens(14));
 }
 
 #[test]
@@ -785,6 +897,11 @@ fn settings_that_do_not_go_together_name_each_other() {
     let within = Registration::new().given(Key::Within, 60_000_000);
     let alone = "breaker.within needs breaker.failure_rate or breaker.slow_rate";
     assert_eq!(conflict(within), alone);
+    let least = Registration::new().given(Key::MinCalls, 20);
+    let alone = "breaker.min_calls needs breaker.failure_rate or breaker.slow_rate";
+    assert_eq!(conflict(least), alone);
+    let slow = rate.given(Key::OfLast, 50).given(Key::SlowAfter, 1_000_000);
+    assert_eq!(conflict(slow), "breaker.slow_after needs breaker.slow_rate");
     let both = rate.given(Key::OfLast, 50).given(Key::Within, 60_000_000);
     assert_eq!(conflict(both), "breaker.of_last must not be given beside breaker.within");
     let many = rate.given(Key::Within, 60_000_000).given(Key::Failures, 24);
@@ -802,6 +919,9 @@ fn what_is_probably_not_meant_is_warned_of() {
     assert_eq!(warnings(base), []);
     assert_eq!(warnings(base.given(Key::Failures, 5)), [], "attempts + 2");
     assert_eq!(warnings(base.given(Key::Failures, 4)), [Warning::OpensAlone]);
+    let rate = base.given(Key::FailureRate, 500).given(Key::OfLast, 50);
+    assert_eq!(warnings(rate.given(Key::MinCalls, 5)), [], "attempts + 2");
+    assert_eq!(warnings(rate.given(Key::MinCalls, 4)), [Warning::RatesAlone]);
     assert_eq!(warnings(base.given(Key::Window, 7_000_000)), [Warning::WindowShort]);
     let many =
         base.given(Key::Attempts, 8).given(Key::Failures, 10).given(Key::Window, 86_000_000_000);

@@ -112,7 +112,10 @@ fn what_is_just_enough_is_not_warned_of() {
 #[test]
 fn what_there_need_not_be_is_shown_as_none_and_no_other_zero_is() {
     use Key::{FailureRate, MinCalls, OfLast, Slots, SlowAfter, SlowRate, Within};
-    let may_be_none = [Slots, OfLast, FailureRate, SlowRate, SlowAfter, Within, MinCalls];
+    use Key::{RequestsPerMinute, TokensPerMinute};
+    let limits = [Slots, RequestsPerMinute, TokensPerMinute];
+    let may_be_none = [OfLast, FailureRate, SlowRate, SlowAfter, Within, MinCalls];
+    let may_be_none = [&limits[..], &may_be_none].concat();
     for key in Key::ALL {
         assert_eq!(key.value(0) == Value::None, may_be_none.contains(&key), "{key}");
         assert_ne!(key.value(1), Value::None, "{key}");

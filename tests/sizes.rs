@@ -6,7 +6,7 @@ use core::future::{Ready, ready};
 
 use steadfast::policy::{Attempt, ByError, Run};
 use steadfast::state::{
-    COARSE, COUNT_ONLY, FINE, FULL_WINDOW, Monotonic, SharedCircuit, SharedWindow, Ticket,
+    COARSE, COUNT_ONLY, FINE, FULL_WINDOW, Limiter, Monotonic, SharedCircuit, SharedWindow, Ticket,
 };
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Error, ManualClock, Metrics, Permit, Policy, Rule,
@@ -26,6 +26,7 @@ fn design_says_the_sizes_that_there_are() {
         ("Bulkhead", size_of::<Bulkhead>()),
         ("Budget", size_of::<Budget>()),
         ("Backoff", size_of::<Backoff>()),
+        ("Limiter", size_of::<Limiter>()),
         ("Policy", size_of::<Policy>()),
         ("SharedWindow<FULL_WINDOW>", size_of::<SharedWindow<FULL_WINDOW>>()),
         ("Error<u8>", size_of::<Error<u8>>()),

@@ -7,6 +7,7 @@ use crate::policy::plan::Plan;
 use crate::policy::{Event, Observe};
 use crate::state::settings::{RULE_WORDS, Shared};
 use crate::state::word::{AtomicWord, Twin, Writer};
+use crate::state::{Limit, Limited, Taken};
 
 /// Whoever wants to know what the operations of an orchestrator do.
 ///
@@ -154,6 +155,20 @@ impl Every {
 
     pub(super) fn replace(&self, writer: &Writer<'_>, every: &Registration) {
         self.0.replace(writer, every.to_words());
+    }
+}
+
+impl Limit for Entry {
+    fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited> {
+        self.shared.buckets.take(&self.shared.settings.limit_rule(), now, tokens)
+    }
+
+    fn refund(&self, taken: Taken) {
+        self.shared.buckets.refund(taken);
+    }
+
+    fn settle(&self, now: Instant, estimated: u32, actual: u32) {
+        self.shared.buckets.settle(&self.shared.settings.limit_rule(), now, estimated, actual);
     }
 }
 

@@ -15,15 +15,15 @@ use crate::policy::{
     Backoff, ByError, Classifier, Execute, ExecuteOrElse, Later, Made, Now, Once, Plain, Policy,
     PolicyError, RetryAll, Run, Settings, Source, Strategy, Told,
 };
-use crate::state::{Evidence, Meter};
+use crate::state::{Evidence, Limit as _, Meter};
 
 /// An operation of an [`Orchestrator`](super::Orchestrator), ready to execute.
 ///
 /// It is `Copy`: change a copy by [`strategy`](Self::strategy), [`with`](Self::with) and
 /// [`classify`](Self::classify) for callers that want something else. Settings are resolved whenever
 /// an execution begins: the next one sees what a live configuration changed, and one under way keeps
-/// what it started with. Breaker, budget and bulkhead are the operation's own, whatever the caller
-/// gives.
+/// what it started with. Breaker, budget, bulkhead and limits are the operation's own, whatever the
+/// caller gives.
 #[derive(Clone, Copy, Debug)]
 pub struct Handle<'o, C = ByError> {
     entry: &'o Entry,
@@ -32,12 +32,21 @@ pub struct Handle<'o, C = ByError> {
     window: &'o dyn Evidence,
     strategy: Option<Strategy>,
     overrides: Overrides,
+    estimate: u32,
     classifier: C,
 }
 
 /// What a caller may set for itself.
 ///
-/// Breaker, budget and bulkhead are not among it: all callers of an operation share them.
+/// Breaker, budget, bulkhead and limits are not among it: all callers of an operation share them.
+///
+/// ```compile_fail,E0599
+/// # use steadfast::orchestrator::Overrides;
+/// # use steadfast::{Breaker, Trip};
+/// # use core::time::Duration;
+/// static MINE: Breaker = Breaker::new(Trip::after(3), Duration::from_secs(30));
+/// let overrides = Overrides::new().attempts(2).breaker(&MINE);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Overrides {
@@ -167,7 +176,7 @@ impl<'o> Handle<'o> {
         window: &'o dyn Evidence,
     ) -> Self {
         let (strategy, overrides) = (None, Overrides::new());
-        Self { entry, every, meter, window, strategy, overrides, classifier: ByError }
+        Self { entry, every, meter, window, strategy, overrides, estimate: 0, classifier: ByError }
     }
 }
 
@@ -184,11 +193,17 @@ impl<'o, C: Copy> Handle<'o, C> {
         Self { overrides, ..self }
     }
 
+    /// Takes it that an attempt needs so many of the operation's tokens a minute, instead of none.
+    #[must_use]
+    pub const fn estimate(self, tokens: u32) -> Self {
+        Self { estimate: tokens, ..self }
+    }
+
     /// Tells errors apart by `classifier`: a function `fn(&E) -> Verdict`, or any [`Classifier`].
     #[must_use]
     pub const fn classify<D>(self, classifier: D) -> Handle<'o, D> {
-        let Self { entry, every, meter, window, strategy, overrides, .. } = self;
-        Handle { entry, every, meter, window, strategy, overrides, classifier }
+        let Self { entry, every, meter, window, strategy, overrides, estimate, .. } = self;
+        Handle { entry, every, meter, window, strategy, overrides, estimate, classifier }
     }
 
     /// Takes every error for a transient one.
@@ -212,6 +227,12 @@ impl<C> Handle<'_, C> {
         self.strategy.unwrap_or_else(|| self.entry.effective().strategy())
     }
 
+    /// Has the tokens of one attempt be the `actual` ones that it took, instead of those
+    /// [estimated](Self::estimate): what is too much goes back, what is missing is taken.
+    pub fn settle_tokens(&self, now: Instant, actual: u32) {
+        self.entry.settle(now, self.estimate, actual);
+    }
+
     /// What an execution that began now would go by.
     #[must_use]
     pub fn settings(&self) -> Settings {
@@ -227,8 +248,11 @@ impl<C> Handle<'_, C> {
             Some(strategy) => Plan {
                 budget: own.budget,
                 slots: own.slots,
+                // What is switched off stays off: no strategy says otherwise.
+                retry_enabled: own.retry_enabled,
                 breaker_enabled: own.breaker_enabled,
                 windowed: own.windowed,
+                limited: own.limited,
                 ..Plan::of(&self.every.load().settings(strategy))
             },
         };
@@ -242,8 +266,9 @@ impl<'o, C> Source<'o, C> for Handle<'o, C> {
 
     fn policy(self) -> Policy<'o, C> {
         let plan = self.plan(self.entry.plan());
-        let Self { entry, meter, window, classifier, .. } = self;
-        Policy::live(&plan, entry.shared(), window, meter, entry, classifier)
+        let Self { entry, meter, window, estimate, classifier, .. } = self;
+        let shared = entry.shared();
+        Policy::live(&plan, shared, window, (entry, estimate), meter, entry, classifier)
     }
 }
 

@@ -42,6 +42,8 @@ pub enum Key {
     Lease,
     Mode,
     Slots,
+    RequestsPerMinute,
+    TokensPerMinute,
 }
 
 /// How a setting is written, and in what it is counted.
@@ -172,8 +174,20 @@ impl Key {
 
     /// Whether there may be none, which no configuration gives.
     const fn may_be_none(self) -> bool {
-        use Key::{FailureRate, MinCalls, OfLast, Slots, SlowAfter, SlowRate, Within};
-        matches!(self, Slots | OfLast | FailureRate | SlowRate | SlowAfter | Within | MinCalls)
+        use Key::{FailureRate, MinCalls, OfLast, RequestsPerMinute, Slots, SlowAfter, SlowRate};
+        use Key::{TokensPerMinute, Within};
+        matches!(
+            self,
+            OfLast
+                | FailureRate
+                | SlowRate
+                | SlowAfter
+                | Within
+                | MinCalls
+                | Slots
+                | RequestsPerMinute
+                | TokensPerMinute
+        )
     }
 
     pub(super) const fn bit(self) -> u32 {
@@ -306,10 +320,11 @@ const MODES: &[&str] =
 /// How many outcomes a window remembers.
 const OUTCOMES: (u64, u64) = (1, 1024);
 const RATE: (u64, u64) = (1, 1000);
+/// Slots, or so many a minute.
+const SHARE: (u64, u64) = (1, 1 << 31);
 
-// Tags 31 and 32 are kept for limiters.
 #[rustfmt::skip]
-const SPECS: [Spec; 30] = {
+const SPECS: [Spec; 32] = {
     use Kind::{Choice, Count, Flag, Length, Tenths, Thousandths};
     [
         spec(Key::RetryEnabled,   1,  "retry.enabled",            Flag,             FLAG),
@@ -341,6 +356,8 @@ const SPECS: [Spec; 30] = {
         spec(Key::Probes,         27, "breaker.probes",           Count,            (1, 63)),
         spec(Key::Lease,          28, "breaker.lease",            Length,           OPEN),
         spec(Key::Mode,           29, "breaker.mode",             Choice(MODES),    (0, 3)),
-        spec(Key::Slots,          30, "bulkhead.slots",           Count,            (1, 1 << 31)),
+        spec(Key::Slots,          30, "bulkhead.slots",           Count,            SHARE),
+        spec(Key::RequestsPerMinute, 31, "limits.requests_per_minute", Count,       SHARE),
+        spec(Key::TokensPerMinute, 32, "limits.tokens_per_minute", Count,           SHARE),
     ]
 };

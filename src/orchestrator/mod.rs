@@ -21,15 +21,19 @@
 //!
 //! Highest first: what a caller [gives](Handle::with) · the strategy that it
 //! [names](Handle::strategy) · the live [configuration](Config) of the operation · what it was
-//! [registered](Orchestrator::register) with · the default strategy. Breaker, budget and bulkhead
-//! are shared by all callers of an operation: they come from configuration and registration alone.
+//! [registered](Orchestrator::register) with · the default strategy. Breaker, budget, bulkhead and
+//! limits are shared by all callers of an operation: they come from configuration and registration
+//! alone.
 //!
 //! # Names elsewhere
 //!
 //! | elsewhere | here |
 //! |---|---|
 //! | `with_resilience`, `with_operation_resilience` | [`get`](Orchestrator::get)`(name)?.`[`execute`](Handle::execute) |
-//! | `with_aggressive_resilience` and its siblings | [`Handle::strategy`] |
+//! | `with_aggressive_resilience` | [`Handle::strategy`]`(Strategy::Aggressive)` |
+//! | `with_balanced_resilience` | `.strategy(Strategy::Balanced)` |
+//! | `with_conservative_resilience` | `.strategy(Strategy::Conservative)` |
+//! | `with_critical_resilience` | `.strategy(Strategy::Critical)` |
 //! | `register_operation` | [`Orchestrator::register`] |
 //! | `get_operation_config` | [`Orchestrator::effective`] |
 //! | `get_or_create_circuit_breaker` | [`Orchestrator::breaker`] |

@@ -8,9 +8,10 @@ use super::key::{KEYS, Key, OutOfRange};
 use crate::clock::micros;
 use crate::policy::plan::{PLAN_WORDS, Plan};
 use crate::policy::{Backoff, BackoffError, Growth, Jitter, Settings, Strategy};
-use crate::state::settings::{RULE_WORDS, WINDOW_AT, WORDS, Words};
+use crate::state::limiter::LIMIT_RULE_WORDS;
+use crate::state::settings::{LIMITS_AT, RULE_WORDS, WINDOW_AT, WORDS, Words};
 use crate::state::window::WINDOW_RULE_WORDS;
-use crate::state::{BudgetRule, Mode, Rule, Trip, WindowRule, WindowRuleError};
+use crate::state::{BudgetRule, LimitRule, Mode, Rule, Trip, WindowRule, WindowRuleError};
 
 /// A strategy, if one is named, and settings given on top of it.
 ///
@@ -45,6 +46,10 @@ pub enum Conflict {
     OfLastAndWithin,
     /// A time is given, and no rate.
     WithinAlone,
+    /// When an outcome is slow is given, and no rate of slow ones.
+    SlowAfterAlone,
+    /// The outcomes that a rate needs are given, and no rate.
+    MinCallsAlone,
     /// More failures are asked for than a breaker remembers whose window is a time.
     FailuresBesideWithin,
     /// The longest open period is shorter than the first.
@@ -60,6 +65,8 @@ pub enum Conflict {
 pub enum Warning {
     /// One execution alone may open the breaker: it opens after fewer failures than attempts + 2.
     OpensAlone,
+    /// The same by a rate, which needs fewer calls than attempts + 2.
+    RatesAlone,
     /// The retry window is over before the last retry may start.
     WindowShort,
     /// More than seven attempts.
@@ -85,6 +92,9 @@ pub enum Origin {
     Strategy,
     /// The strategy, which is the default one.
     DefaultStrategy,
+    /// Nobody says it: it follows from another setting that was given. So the lease follows from
+    /// the timeout of an attempt.
+    Derived,
 }
 
 /// The settings that an operation has, each with its origin.
@@ -202,16 +212,12 @@ impl Effective {
         configured: &Registration,
     ) -> Result<Self, Conflict> {
         let (strategy, named_by) = named(default, registered, configured);
-        let values = laid_out(strategy, every, registered, configured);
+        let Laid { values, every, registered, configured } =
+            Laid::out(strategy, every, registered, configured);
         match settings_of(&values) {
-            Ok(settings) => Ok(Self {
-                strategy,
-                named_by,
-                registered: registered.given,
-                configured: configured.given,
-                every: every.given,
-                settings,
-            }),
+            Ok(settings) => {
+                Ok(Self { strategy, named_by, registered, configured, every, settings })
+            }
             Err(conflict) => Err(conflict),
         }
     }
@@ -224,7 +230,7 @@ impl Effective {
         configured: &Registration,
     ) -> impl Iterator<Item = Conflict> + use<> {
         let (strategy, _) = named(default, registered, configured);
-        let values = laid_out(strategy, every, registered, configured);
+        let Laid { values, .. } = Laid::out(strategy, every, registered, configured);
         Conflict::ALL.into_iter().filter(move |conflict| conflict.is_in(&values))
     }
 
@@ -257,6 +263,8 @@ impl Effective {
             Origin::Registered
         } else if self.every & bit != 0 {
             Origin::EveryStrategy
+        } else if (self.configured | self.registered | self.every) & sources(key) != 0 {
+            Origin::Derived
         } else if matches!(self.named_by, Origin::DefaultStrategy) {
             Origin::DefaultStrategy
         } else {
@@ -283,11 +291,13 @@ impl Effective {
     pub fn warnings(&self) -> impl Iterator<Item = Warning> {
         let settings = self.settings();
         let (failures, attempts) = (settings.failures(), settings.attempts);
+        let (window, one_more) = (settings.breaker_window, attempts.saturating_add(2));
         let waits = (1..attempts)
             .fold(Duration::ZERO, |sum, k| sum.saturating_add(settings.backoff.longest(k)));
         let breaks = settings.breaker_enabled;
         [
-            (breaks && failures < attempts + 2, Warning::OpensAlone),
+            (breaks && failures < one_more, Warning::OpensAlone),
+            (breaks && window.has_rate() && window.calls_needed() < one_more, Warning::RatesAlone),
             (settings.retry_enabled && settings.window < waits, Warning::WindowShort),
             (attempts > 7, Warning::ManyAttempts),
             (breaks && settings.breaker.probe_count() > failures, Warning::ManyProbes),
@@ -305,6 +315,7 @@ impl Effective {
         copy(&mut words, 0, &self.settings.breaker.to_words());
         copy(&mut words, RULE_WORDS, &Plan::of(&self.settings).to_words());
         copy(&mut words, WINDOW_AT, &self.settings.breaker_window.to_words());
+        copy(&mut words, LIMITS_AT, &self.settings.limits.to_words());
         let named =
             self.strategy as u32 | (self.named_by as u32) << 8 | (self.settings.mode as u32) << 16;
         copy(&mut words, ORIGINS, &[named, self.registered, self.configured, self.every]);
@@ -314,16 +325,18 @@ impl Effective {
     #[allow(clippy::indexing_slicing, reason = "of lengths that are constants")]
     pub(super) const fn from_words(words: &Words) -> Self {
         let (mut rule, mut plan) = ([0; RULE_WORDS], [0; PLAN_WORDS]);
-        let mut window = [0; WINDOW_RULE_WORDS];
+        let (mut window, mut limits) = ([0; WINDOW_RULE_WORDS], [0; LIMIT_RULE_WORDS]);
         copy_from(&mut rule, words, 0);
         copy_from(&mut plan, words, RULE_WORDS);
         copy_from(&mut window, words, WINDOW_AT);
+        copy_from(&mut limits, words, LIMITS_AT);
         let [named, registered, configured, every] =
             [words[ORIGINS], words[ORIGINS + 1], words[ORIGINS + 2], words[ORIGINS + 3]];
         let (breaker, mode) = (Rule::from_words(rule), mode_of(named >> 16));
         let strategy = strategy_of(named & 0xff);
         let breaker_window = WindowRule::from_words(window);
-        let settings = Settings { breaker, breaker_window, mode, ..strategy.settings() };
+        let limits = LimitRule::from_words(limits);
+        let settings = Settings { breaker, breaker_window, limits, mode, ..strategy.settings() };
         Self {
             strategy,
             named_by: match named >> 8 & 0xff {
@@ -341,13 +354,15 @@ impl Effective {
 
 impl Conflict {
     /// In the order in which they are found.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::MinNotBelowMax,
         Self::OfLastBelowFailures,
         Self::RateOfNothing,
         Self::SlowAfterMissing,
         Self::OfLastAndWithin,
         Self::WithinAlone,
+        Self::SlowAfterAlone,
+        Self::MinCallsAlone,
         Self::FailuresBesideWithin,
         Self::OpenMaxBelowOpenFor,
     ];
@@ -375,9 +390,9 @@ impl Conflict {
             // None: it follows from the other. Beside a rate, it is of the rate alone.
             Self::OfLastBelowFailures => one != 0 && one < other && !has_rate(values),
             Self::RateOfNothing => has_rate(values) && of_last == 0 && within == 0,
-            Self::SlowAfterMissing => one != 0 && other == 0,
+            Self::SlowAfterMissing | Self::SlowAfterAlone => one != 0 && other == 0,
             Self::OfLastAndWithin => one != 0 && other != 0,
-            Self::WithinAlone => one != 0 && !has_rate(values),
+            Self::WithinAlone | Self::MinCallsAlone => one != 0 && !has_rate(values),
             Self::FailuresBesideWithin => one > REMEMBERED && other != 0,
             // In the unit that both are kept in.
             Self::OpenMaxBelowOpenFor => one != 0 && one.div_ceil(32) < other.div_ceil(32),
@@ -395,6 +410,8 @@ impl Conflict {
             Self::SlowAfterMissing => [Key::SlowRate, Key::SlowAfter],
             Self::OfLastAndWithin => [Key::OfLast, Key::Within],
             Self::WithinAlone => [Key::Within, Key::FailureRate],
+            Self::SlowAfterAlone => [Key::SlowAfter, Key::SlowRate],
+            Self::MinCallsAlone => [Key::MinCalls, Key::FailureRate],
             Self::FailuresBesideWithin => [Key::Failures, Key::Within],
             Self::OpenMaxBelowOpenFor => [Key::OpenMax, Key::OpenFor],
         }
@@ -407,14 +424,13 @@ impl fmt::Display for Conflict {
         let must = match self {
             Self::MinNotBelowMax => "must be below",
             Self::OfLastBelowFailures | Self::OpenMaxBelowOpenFor => "must not be below",
-            Self::SlowAfterMissing => "needs",
+            Self::SlowAfterMissing | Self::SlowAfterAlone => "needs",
             Self::OfLastAndWithin => "must not be given beside",
             Self::RateOfNothing => {
                 return f.write_str("a rate of breaker needs breaker.of_last or breaker.within");
             }
-            Self::WithinAlone => {
-                return f
-                    .write_str("breaker.within needs breaker.failure_rate or breaker.slow_rate");
+            Self::WithinAlone | Self::MinCallsAlone => {
+                return write!(f, "{one} needs {other} or {}", Key::SlowRate);
             }
             Self::FailuresBesideWithin => {
                 return write!(f, "{one} is {REMEMBERED} at most beside {other}");
@@ -435,6 +451,9 @@ impl fmt::Display for Warning {
             Self::OpensAlone => {
                 "breaker.failures is less than retry.attempts + 2: one execution may open the breaker"
             }
+            Self::RatesAlone => {
+                "breaker.min_calls is less than retry.attempts + 2: one execution may open the breaker"
+            }
             Self::WindowShort => "retry.window is over before the last retry may start",
             Self::ManyAttempts => "retry.attempts is more than 7",
             Self::ManyProbes => "breaker.probes is more than breaker.failures",
@@ -453,6 +472,7 @@ impl fmt::Display for Origin {
             Self::EveryStrategy => "configured for every strategy",
             Self::Strategy => "strategy",
             Self::DefaultStrategy => "default strategy",
+            Self::Derived => "derived from other settings",
         })
     }
 }
@@ -463,8 +483,9 @@ impl core::error::Error for Conflict {}
 pub(super) const LAYER: usize = KEYS + 2;
 
 /// Where in the words it says where the others come from.
-const ORIGINS: usize = WINDOW_AT + WINDOW_RULE_WORDS;
+const ORIGINS: usize = LIMITS_AT + LIMIT_RULE_WORDS;
 const _: () = assert!(WINDOW_AT == RULE_WORDS + PLAN_WORDS, "as many words as a plan has");
+const RATES: u32 = Key::FailureRate.bit() | Key::SlowRate.bit();
 /// The outcomes that a circuit remembers itself.
 const REMEMBERED: u64 = 23;
 
@@ -492,26 +513,42 @@ const fn get(values: &[u32; KEYS], key: Key) -> u64 {
     }
 }
 
+/// What `key` follows from where nobody gives it.
+const fn sources(key: Key) -> u32 {
+    match key {
+        Key::OfLast => Key::Failures.bit() | Key::Within.bit(),
+        Key::MinCalls => RATES | Key::OfLast.bit() | Key::Within.bit(),
+        Key::Lease => Key::OpenFor.bit() | Key::AttemptTimeout.bit(),
+        _ => 0,
+    }
+}
+
+/// Lays `layer` over `values`. What it silences there: settings that its own exclude or make void.
 #[allow(clippy::indexing_slicing, reason = "a key is an index")]
-const fn lay_over(values: &mut [u32; KEYS], layer: &Registration) {
+const fn lay_over(values: &mut [u32; KEYS], layer: &Registration) -> u32 {
+    let mut silenced = 0;
+    let rated = has_rate(values) || layer.given & RATES != 0;
     // So many failures in a row, unless the same layer says among how many, or a rate is of those.
-    if layer.given & Key::Failures.bit() != 0 && !has_rate(values) {
-        set(values, Key::OfLast, 0);
+    if layer.given & Key::Failures.bit() != 0 && !rated {
+        silenced |= Key::OfLast.bit();
     }
     // A rate is of the one or of the other.
     if layer.given & Key::Within.bit() != 0 {
-        set(values, Key::OfLast, 0);
+        silenced |= Key::OfLast.bit();
     }
     if layer.given & Key::OfLast.bit() != 0 {
-        set(values, Key::Within, 0);
+        silenced |= Key::Within.bit();
     }
     let mut at = 0;
     while at < KEYS {
         if layer.given & 1 << at != 0 {
             values[at] = layer.values[at];
+        } else if silenced & 1 << at != 0 {
+            values[at] = 0;
         }
         at += 1;
     }
+    silenced
 }
 
 #[allow(clippy::indexing_slicing, reason = "of lengths that are constants")]
@@ -609,6 +646,14 @@ const fn values_of(settings: &Settings) -> [u32; KEYS] {
     set(&mut values, Key::Probes, rule.probe_count() as u64);
     set(&mut values, Key::Lease, micros(rule.lease_for()));
     set(&mut values, Key::Slots, settings.slots as u64);
+    let (requests, tokens) =
+        (settings.limits.requests_per_minute(), settings.limits.tokens_per_minute());
+    if let Some(requests) = requests {
+        set(&mut values, Key::RequestsPerMinute, requests as u64);
+    }
+    if let Some(tokens) = tokens {
+        set(&mut values, Key::TokensPerMinute, tokens as u64);
+    }
     set(&mut values, Key::Mode, settings.mode as u64);
     values
 }
@@ -626,22 +671,36 @@ const fn named(
     }
 }
 
-/// The values of `strategy`, under those given.
-const fn laid_out(
-    strategy: Strategy,
-    every: &Registration,
-    registered: &Registration,
-    configured: &Registration,
-) -> [u32; KEYS] {
-    // What follows from the others follows from what they become.
-    let mut values = values_of(&strategy.settings());
-    set(&mut values, Key::OfLast, 0);
-    set(&mut values, Key::OpenMax, 0);
-    set(&mut values, Key::Lease, 0);
-    lay_over(&mut values, every);
-    lay_over(&mut values, registered);
-    lay_over(&mut values, configured);
-    values
+/// The values of a strategy under those given, and which each layer gave that are not silenced.
+struct Laid {
+    values: [u32; KEYS],
+    every: u32,
+    registered: u32,
+    configured: u32,
+}
+
+impl Laid {
+    const fn out(
+        strategy: Strategy,
+        every: &Registration,
+        registered: &Registration,
+        configured: &Registration,
+    ) -> Self {
+        // What follows from the others follows from what they become.
+        let mut values = values_of(&strategy.settings());
+        set(&mut values, Key::OfLast, 0);
+        set(&mut values, Key::OpenMax, 0);
+        set(&mut values, Key::Lease, 0);
+        lay_over(&mut values, every);
+        let by_registered = lay_over(&mut values, registered);
+        let by_configured = lay_over(&mut values, configured);
+        Self {
+            values,
+            every: every.given & !by_registered & !by_configured,
+            registered: registered.given & !by_configured,
+            configured: configured.given,
+        }
+    }
 }
 
 const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
@@ -694,10 +753,23 @@ const fn settings_of(values: &[u32; KEYS]) -> Result<Settings, Conflict> {
         breaker_window: window_of(values),
         budget,
         slots: get(values, Key::Slots) as u32,
+        limits: limits_of(values),
         retry_enabled: get(values, Key::RetryEnabled) != 0,
         breaker_enabled: get(values, Key::BreakerEnabled) != 0,
         mode: mode_of(get(values, Key::Mode) as u32),
     })
+}
+
+/// None where there is none, which no limit is.
+const fn limits_of(values: &[u32; KEYS]) -> LimitRule {
+    let mut rule = LimitRule::NONE;
+    if let Ok(limited) = rule.try_requests(get(values, Key::RequestsPerMinute) as u32) {
+        rule = limited;
+    }
+    if let Ok(limited) = rule.try_tokens(get(values, Key::TokensPerMinute) as u32) {
+        rule = limited;
+    }
+    rule
 }
 
 /// The failures that open a breaker, and among how many outcomes they are counted.

@@ -9,7 +9,7 @@
 //! | breaker, peek | would it admit? loads only | [`Policy::breaker`] |
 //! | gate | may anybody call yet? | (its place) |
 //! | bulkhead | is a slot free? | [`Policy::bulkhead`] |
-//! | limiter | are requests and tokens left? | (its place) |
+//! | limiter | are requests and tokens left? | [`Policy::limiter`] |
 //! | breaker, permit | leave to make this attempt | [`Policy::breaker`] |
 //! | the operation | | under the earlier of [`Policy::attempt_timeout`] and the deadline |
 //!
@@ -54,7 +54,7 @@ use self::plan::{Limits, Plan};
 use crate::clock::micros;
 use crate::state::settings::{BreakerRef, Shared};
 use crate::state::{
-    Breaker, Budget, BudgetRule, Bulkhead, Evidence, Meter, SharedSlots, SharedTokens,
+    Breaker, Budget, BudgetRule, Bulkhead, Evidence, Limit, Meter, SharedSlots, SharedTokens,
 };
 
 /// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.
@@ -104,6 +104,9 @@ struct Parts<'s> {
     bulkhead: Option<(u32, &'s SharedSlots)>,
     budget: Option<(BudgetRule, &'s SharedTokens)>,
     window: Option<&'s dyn Evidence>,
+    limiter: Option<&'s dyn Limit>,
+    /// Tokens that an attempt is taken to need.
+    estimate: u32,
 }
 
 /// What is wrong with a [`Policy`].
@@ -119,6 +122,17 @@ pub enum PolicyError {
     Deadline,
 }
 
+impl Parts<'_> {
+    const NONE: Self = Self {
+        breaker: None,
+        bulkhead: None,
+        budget: None,
+        window: None,
+        limiter: None,
+        estimate: 0,
+    };
+}
+
 impl<'s> Policy<'s> {
     /// One attempt, no limits, nothing shared.
     #[must_use]
@@ -126,7 +140,7 @@ impl<'s> Policy<'s> {
         Self {
             limits: Limits::NONE,
             backoff: Backoff::constant(Duration::ZERO),
-            parts: Parts { breaker: None, bulkhead: None, budget: None, window: None },
+            parts: Parts::NONE,
             metrics: None,
             observer: None,
             classifier: ByError,
@@ -154,12 +168,21 @@ impl<'s, C> Policy<'s, C> {
         plan: &Plan,
         shared: &'s Shared,
         window: &'s dyn Evidence,
+        (limiter, estimate): (&'s dyn Limit, u32),
         metrics: &'s dyn Meter,
         observer: &'s dyn Observe,
         classifier: C,
     ) -> Self {
-        let Plan { limits, backoff, budget, slots, retry_enabled, breaker_enabled, windowed } =
-            *plan;
+        let Plan {
+            limits,
+            backoff,
+            budget,
+            slots,
+            retry_enabled,
+            breaker_enabled,
+            windowed,
+            limited,
+        } = *plan;
         Self {
             limits: if retry_enabled { limits } else { Limits { attempts: 1, ..limits } },
             backoff,
@@ -168,6 +191,8 @@ impl<'s, C> Policy<'s, C> {
                 bulkhead: (slots > 0).then_some((slots, &shared.slots)),
                 budget: retry_enabled.then_some((budget, &shared.tokens)),
                 window: windowed.then_some(window),
+                limiter: limited.then_some(limiter),
+                estimate,
             },
             metrics: Some(metrics),
             observer: Some(observer),
@@ -303,6 +328,21 @@ impl<'s, C: Copy> Policy<'s, C> {
     pub const fn bulkhead(self, bulkhead: &'s Bulkhead) -> Self {
         let bulkhead = Some((bulkhead.slots(), bulkhead.shared()));
         Self { parts: Parts { bulkhead, ..self.parts }, ..self }
+    }
+
+    /// Takes one request and the [estimated](Self::estimate) tokens of `limiter` for each attempt. They
+    /// are spent when it begins.
+    #[must_use]
+    pub const fn limiter(self, limiter: &'s dyn Limit) -> Self {
+        Self { parts: Parts { limiter: Some(limiter), ..self.parts }, ..self }
+    }
+
+    /// Takes it that an attempt needs so many tokens of the limiter's, instead of none.
+    ///
+    /// What it took is known afterwards: [`Limit::settle`] corrects what was taken.
+    #[must_use]
+    pub const fn estimate(self, tokens: u32) -> Self {
+        Self { parts: Parts { estimate: tokens, ..self.parts }, ..self }
     }
 
     /// Pays for each retry out of `budget`.

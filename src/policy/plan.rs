@@ -29,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) breaker_enabled: bool,
     /// Whether the breaker goes by a window, too.
     pub(crate) windowed: bool,
+    /// Whether a limiter is asked.
+    pub(crate) limited: bool,
 }
 
 impl Limits {
@@ -57,6 +59,7 @@ impl Plan {
             retry_enabled: settings.retry_enabled,
             breaker_enabled: settings.breaker_enabled,
             windowed: !settings.breaker_window.is_none(),
+            limited: !settings.limits.is_none(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Plan {
             breaker_window: settings.breaker_window,
             budget: self.budget,
             slots: self.slots,
+            limits: settings.limits,
             retry_enabled: self.retry_enabled,
             breaker_enabled: self.breaker_enabled,
             mode: settings.mode,
@@ -84,7 +88,8 @@ impl Plan {
         let Limits { attempts, window, attempt_timeout, deadline, max_asked_wait } = self.limits;
         let [kinds, multiplier, min, max, jitter] = self.backoff.to_words();
         let [full, per_success, refill] = self.budget.to_words();
-        let switches = (self.windowed as u32) << 2
+        let switches = (self.limited as u32) << 3
+            | (self.windowed as u32) << 2
             | (self.retry_enabled as u32) << 1
             | self.breaker_enabled as u32;
         [
@@ -133,6 +138,7 @@ impl Plan {
             retry_enabled: switches & 2 != 0,
             breaker_enabled: switches & 1 != 0,
             windowed: switches & 4 != 0,
+            limited: switches & 8 != 0,
         }
     }
 }

@@ -38,7 +38,8 @@ use crate::error::{Error, Reason};
 use crate::fault;
 use crate::state::settings::BreakerRef;
 use crate::state::{
-    Guarded as _, Meter, Outcome, Permit, Settled, SharedSlots, Slot, Tally, Transition,
+    Guarded as _, Meter, Outcome, Permit, Reservation, Settled, SharedSlots, Slot, Tally,
+    Transition,
 };
 
 /// One execution of a policy. Dropped before its end, it counts as cancelled.
@@ -340,7 +341,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     /// The stages that an attempt passes, in their order.
     fn admit(&self, now: Instant) -> Result<Attempt<'p>, Refusal> {
         let (policy, ends) = (self.policy(), self.ends());
-        let Parts { breaker, bulkhead, .. } = policy.parts;
+        let Parts { breaker, bulkhead, limiter, estimate, .. } = policy.parts;
         if over(now, ends) {
             return Err(Refusal::by(Stage::Time, Reason::Deadline));
         }
@@ -363,11 +364,22 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             Some(Ok(slot)) => Some(slot),
             None => None,
         };
+        let reserve = |limiter| Reservation::try_new(limiter, now, estimate);
+        let reservation = match limiter.map(reserve) {
+            Some(Err(limited)) => {
+                let until = Some(limited.admits_at);
+                return Err(Refusal { until, ..Refusal::by(Stage::Limiter, Reason::Limited) });
+            }
+            Some(Ok(reservation)) => Some(reservation),
+            None => None,
+        };
         let permit = match breaker.map(|breaker| Permit::try_acquire(breaker, now)) {
             Some(Err(refused)) => return Err(open(refused.admits_at)),
             Some(Ok(permit)) => Some(permit),
             None => None,
         };
+        // Nothing stands between it and its beginning any more.
+        let _ = reservation.map(Reservation::begin);
         let timeout = self.timeout_at(now);
         let earlier = timeout.min(ends);
         Ok(Attempt {

@@ -5,7 +5,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use super::backoff::{Backoff, Jitter};
-use crate::state::{BudgetRule, Mode, Rule, Trip, WindowRule};
+use crate::state::{BudgetRule, LimitRule, Mode, Rule, Trip, WindowRule};
 
 /// A named policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ pub struct Settings {
     pub budget: BudgetRule,
     /// Attempts under way at once; zero for no such cap.
     pub slots: u32,
+    /// Requests and tokens a minute.
+    pub limits: LimitRule,
     /// Whether failures are retried at all. If not, there is one attempt, and nobody pays.
     pub retry_enabled: bool,
     /// Whether a breaker is asked at all.
@@ -180,6 +182,7 @@ const PLAIN: Settings = Settings {
     breaker_window: WindowRule::NONE,
     budget: BudgetRule::new(1, 0, Duration::ZERO),
     slots: 0,
+    limits: LimitRule::NONE,
     retry_enabled: true,
     breaker_enabled: true,
     mode: Mode::Normal,

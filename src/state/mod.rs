@@ -9,6 +9,7 @@
 //! | who may call at all | [`Circuit`] under a [`Rule`] | [`Breaker`], [`SharedCircuit`] | [`Permit`] |
 //! | how many failed, or were slow | [`WindowRule`] | [`Window`] | |
 //! | how many at once | a count | [`Bulkhead`] | [`Slot`] |
+//! | how much a minute | [`LimitRule`] | [`Limiter`] | [`Reservation`] |
 //! | how many retries | [`BudgetRule`] | [`Budget`] | |
 //! | what happened | | [`Metrics`] | |
 
@@ -17,6 +18,7 @@ mod budget;
 mod bulkhead;
 mod circuit;
 mod histogram;
+pub(crate) mod limiter;
 mod metrics;
 mod mode;
 mod rule;
@@ -29,6 +31,9 @@ pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
 pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
 pub use circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
 pub use histogram::{COARSE, COUNT_ONLY, FINE};
+pub use limiter::{
+    Limit, LimitRule, LimitRuleError, Limited, Limiter, Reservation, SharedBuckets, Spent, Taken,
+};
 pub use metrics::{
     Attempts, Baseline, Calls, Latency, Meter, Metrics, Monotonic, Refusals, ResetBusy, Resettable,
     Snapshot, Tally, Transitions,

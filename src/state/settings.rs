@@ -3,6 +3,7 @@
 use super::breaker::{Breaker, Guarded, SharedCircuit};
 use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
+use super::limiter::{LIMIT_RULE_WORDS, LimitRule, SharedBuckets};
 use super::rule::Rule;
 use super::window::{WINDOW_RULE_WORDS, WindowRule};
 use super::word::{AtomicWord, Twin, Writer};
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) circuit: SharedCircuit,
     pub(crate) tokens: SharedTokens,
     pub(crate) slots: SharedSlots,
+    pub(crate) buckets: SharedBuckets,
 }
 
 /// A breaker as an execution finds it: under its own rule, or under settings that change.
@@ -56,6 +58,10 @@ impl LiveSettings {
     pub(crate) fn window_rule(&self) -> WindowRule {
         WindowRule::from_words(self.0.load_from(WINDOW_AT))
     }
+
+    pub(crate) fn limit_rule(&self) -> LimitRule {
+        LimitRule::from_words(self.0.load_from(LIMITS_AT))
+    }
 }
 
 impl Shared {
@@ -65,6 +71,7 @@ impl Shared {
             circuit: SharedCircuit::new(),
             tokens: SharedTokens::full(budget),
             slots: SharedSlots::new(),
+            buckets: SharedBuckets::new(),
         }
     }
 }
@@ -85,7 +92,8 @@ impl Guarded for BreakerRef<'_> {
     }
 }
 
-/// A breaker's rule, a policy's plan, a window's rule, and where they come from.
-pub(crate) const WORDS: usize = WINDOW_AT + WINDOW_RULE_WORDS + 4;
+/// A breaker's rule, a policy's plan, a window's rule, a limiter's, and where they come from.
+pub(crate) const WORDS: usize = LIMITS_AT + LIMIT_RULE_WORDS + 4;
+pub(crate) const LIMITS_AT: usize = WINDOW_AT + WINDOW_RULE_WORDS;
 pub(crate) const WINDOW_AT: usize = RULE_WORDS + 19;
 pub(crate) const RULE_WORDS: usize = 4;

@@ -62,7 +62,7 @@ fn each_bound_of_each_setting_is_inside() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 4 * 25);
+    assert_eq!(seen, 4 * 27);
 }
 
 #[test]
@@ -248,7 +248,8 @@ fn an_operation_is_a_strategy_or_an_object() {
                 "strategy": "aggressive",
                 "retry": {"enabled": false, "min": 0.1, "max": 1.5e1, "budget": {"per_success": 0.25}},
                 "breaker": {"open_for": 0.3, "open_growth": 2.5, "mode": "shadow"},
-                "bulkhead": {"slots": 7}
+                "bulkhead": {"slots": 7},
+                "limits": {"requests_per_minute": 600, "tokens_per_minute": 90000}
             }
         }
     }"#;
@@ -264,7 +265,9 @@ fn an_operation_is_a_strategy_or_an_object() {
         .given(Key::OpenFor, 300_000)
         .given(Key::OpenGrowth, 25)
         .given(Key::Mode, 3)
-        .given(Key::Slots, 7);
+        .given(Key::Slots, 7)
+        .given(Key::RequestsPerMinute, 600)
+        .given(Key::TokensPerMinute, 90_000);
     assert_eq!(operation(text, "whole"), whole);
 }
 
@@ -368,17 +371,6 @@ fn an_unknown_key_is_a_problem_that_says_what_may_have_been_meant() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].starts_with(expected), "{found:?}");
     }
-}
-
-#[test]
-fn what_this_version_does_not_have_is_said_to_be_so() {
-    let text = r#"{"operations": {"a": {
-        "limits": {"requests_per_minute": 1, "tokens_per_minute": 1}
-    }}}"#;
-    let found = problems(text);
-    assert_eq!(found.len(), 2);
-    assert!(found.iter().all(|problem| problem.ends_with(": is not supported by this version")));
-    assert_eq!(found[1], "operations.a.limits.tokens_per_minute: is not supported by this version");
 }
 
 #[test]

@@ -227,8 +227,6 @@ impl Reader {
                         self.problems.push(Problem::new(path, what).allowed(Allowed(key)));
                     }
                 }
-            } else if NOT_YET.contains(&setting) {
-                self.problems.push(Problem::new(path, "is not supported by this version"));
             } else if !setting.is_empty() && settings().any(|known| is_in(setting, known)) {
                 self.group(&path, &format!("{setting}."), node, into);
             } else {
@@ -336,9 +334,9 @@ fn laid_over(below: Registration, above: &Registration) -> Registration {
     above.iter().fold(below, |laid, (key, value)| with(laid, key, value))
 }
 
-/// Every setting that an operation has, or will have.
+/// Every setting that an operation has.
 fn settings() -> impl Iterator<Item = &'static str> {
-    Key::ALL.into_iter().map(Key::path).chain(NOT_YET)
+    Key::ALL.into_iter().map(Key::path)
 }
 
 fn is_in(group: &str, setting: &str) -> bool {
@@ -354,6 +352,3 @@ const DEFAULT_STRATEGY: &str = "default_strategy";
 const OPERATIONS: &str = "operations";
 const OVERRIDES: &str = "operation_overrides";
 const STRATEGY_KEY: &str = "strategy";
-
-/// What the contract names, and no version has yet.
-const NOT_YET: [&str; 2] = ["limits.requests_per_minute", "limits.tokens_per_minute"];

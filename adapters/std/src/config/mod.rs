@@ -33,7 +33,8 @@
 //!             "retry": { "attempts": 5, "max": 30, "budget": { "tokens": 20 } },
 //!             "timeout": { "attempt": 45.5 },
 //!             "breaker": { "failures": 8, "open_for": 90 },
-//!             "bulkhead": { "slots": 16 }
+//!             "bulkhead": { "slots": 16 },
+//!             "limits": { "requests_per_minute": 600, "tokens_per_minute": 90000 }
 //!         }
 //!     }
 //! }
@@ -54,7 +55,8 @@
 //! }
 //! ```
 //!
-//! `limits.requests_per_minute` and `tokens_per_minute` are not supported by this version.
+//! `limits.requests_per_minute` and `tokens_per_minute` are buckets of a minute's worth. What a call
+//! takes of the tokens is what its handle says: `Handle::estimate`.
 //!
 //! # Flat
 //!

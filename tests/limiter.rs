@@ -1,0 +1,377 @@
+//! Requests and tokens a minute: buckets, reservations, and the stage of an execution.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use core::cell::Cell;
+use core::time::Duration;
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+
+use common::{failing, succeeding};
+use proptest::prelude::*;
+use steadfast::policy::Stage;
+use steadfast::state::{
+    Limit, LimitRule, LimitRuleError, Limited, Limiter, Reservation, SharedBuckets,
+};
+use steadfast::{Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Policy, Reason, Trip};
+
+const MINUTE: u64 = 60_000_000;
+
+const fn at(micros: u64) -> Instant {
+    Instant::from_micros(micros)
+}
+
+fn spend(limiter: &Limiter, now: Instant, tokens: u32) -> Result<(), Limited> {
+    let _ = limiter.try_reserve(now, tokens)?.begin();
+    Ok(())
+}
+
+fn taken(limiter: &Limiter, now: Instant, most: u32) -> u32 {
+    (0..most).take_while(|_| spend(limiter, now, 0).is_ok()).count() as u32
+}
+
+#[test]
+fn a_bucket_holds_a_minute_and_fills_up_in_one() {
+    for limit in [1, 3, 60, 1_000] {
+        let limiter = Limiter::new(LimitRule::requests(limit));
+        assert_eq!(taken(&limiter, at(0), 2 * limit), limit);
+        // So much earlier none has come back, and so much later one has.
+        let one = MINUTE.div_ceil(limit.into());
+        assert_eq!(taken(&limiter, at(one - 1), limit), 0, "{limit}");
+        assert_eq!(taken(&limiter, at(one), limit), 1, "{limit}");
+        assert_eq!(taken(&limiter, at(one + MINUTE), 2 * limit), limit);
+        assert_eq!(taken(&limiter, at(one + 100 * MINUTE), 2 * limit), limit);
+    }
+}
+
+#[test]
+fn a_refusal_says_when_there_is_enough_and_takes_nothing() {
+    let limiter = Limiter::new(LimitRule::requests(7).and_tokens(1_000));
+    spend(&limiter, at(0), 900).unwrap();
+    let refused = limiter.try_reserve(at(1_000), 500).unwrap_err();
+    // 400 are missing, and 60 a millisecond come back.
+    assert_eq!(refused, Limited { admits_at: at(24_000_000) });
+    for _ in 0..1_000 {
+        assert_eq!(limiter.try_reserve(at(1_000), 500).unwrap_err(), refused);
+    }
+    assert!(limiter.try_reserve(at(23_999_999), 500).is_err());
+    spend(&limiter, at(24_000_000), 500).unwrap();
+}
+
+#[test]
+fn of_two_buckets_the_longer_wait_is_told_and_none_is_taken() {
+    let limiter = Limiter::new(LimitRule::requests(2).and_tokens(600));
+    spend(&limiter, at(0), 600).unwrap();
+    // A request is left, tokens are not: the request is not lost.
+    for _ in 0..10 {
+        let wait = limiter.try_reserve(at(0), 100).unwrap_err();
+        assert_eq!(wait.admits_at, at(10_000_000));
+    }
+    spend(&limiter, at(0), 0).unwrap();
+    // Now neither is: a request comes back after 30 s, six tokens after 0.6 s, 600 after 60 s.
+    assert_eq!(limiter.try_reserve(at(0), 6).unwrap_err().admits_at, at(30_000_000));
+    assert_eq!(limiter.try_reserve(at(0), 600).unwrap_err().admits_at, at(60_000_000));
+}
+
+#[test]
+fn a_request_larger_than_the_bucket_is_refused_for_ever() {
+    let limiter = Limiter::new(LimitRule::tokens(100));
+    assert_eq!(limiter.try_reserve(at(0), 101).unwrap_err().admits_at, Instant::MAX);
+    spend(&limiter, at(0), 100).unwrap();
+    assert_eq!(limiter.try_reserve(at(0), u32::MAX).unwrap_err().admits_at, Instant::MAX);
+}
+
+#[test]
+fn what_is_dropped_before_it_begins_goes_back_and_what_has_begun_is_spent() {
+    let limiter = Limiter::new(LimitRule::requests(1).and_tokens(10));
+    for _ in 0..100 {
+        drop(limiter.try_reserve(at(0), 10).unwrap());
+    }
+    spend(&limiter, at(0), 10).unwrap();
+    assert!(limiter.try_reserve(at(0), 0).is_err());
+}
+
+#[test]
+fn a_refund_never_fills_a_bucket_beyond_its_minute() {
+    let limiter = Limiter::new(LimitRule::requests(10));
+    let held: Vec<_> = (0..10).map(|_| limiter.try_reserve(at(0), 0).unwrap()).collect();
+    // Most of it has come back by itself when the ten are given back.
+    assert_eq!(taken(&limiter, at(54_000_000), 20), 9);
+    drop(held);
+    assert_eq!(taken(&limiter, at(54_000_000), 20), 1, "what nine that were spent leave of ten");
+    assert_eq!(taken(&limiter, at(54_000_000), 20), 0);
+}
+
+#[test]
+fn what_an_answer_took_corrects_what_was_estimated_both_ways() {
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    limiter.try_reserve(at(0), 800).unwrap().begin().settle(at(0), 300);
+    limiter.try_reserve(at(0), 700).unwrap().begin().settle(at(0), 700);
+    assert!(limiter.try_reserve(at(0), 1).is_err(), "all of a thousand");
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    limiter.try_reserve(at(0), 100).unwrap().begin().settle(at(0), 1_500);
+    // A debt of 500: 30 s until it is paid, and a little for the first token.
+    assert_eq!(limiter.try_reserve(at(0), 0).unwrap_err().admits_at, at(30_000_000));
+    assert_eq!(limiter.try_reserve(at(0), 1).unwrap_err().admits_at, at(30_060_000));
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    limiter.try_reserve(at(0), 0).unwrap().begin().settle(at(0), u32::MAX);
+    assert_eq!(limiter.try_reserve(at(0), 0).unwrap_err().admits_at, at(MINUTE), "one bucket");
+}
+
+#[test]
+fn a_clock_that_steps_back_gives_one_bucket_too_early_and_wedges_nobody() {
+    for step in [11_000_000, MINUTE, 3_600_000_000, 86_400_000_000] {
+        let limiter = Limiter::new(LimitRule::requests(6));
+        let noon = 12 * 3_600_000_000_u64 * 10;
+        assert_eq!(taken(&limiter, at(noon), 10), 6);
+        assert_eq!(taken(&limiter, at(noon - step), 10), 6, "{step}: too early, once");
+        assert_eq!(taken(&limiter, at(noon - step), 10), 0, "{step}");
+        assert_eq!(taken(&limiter, at(noon - step + MINUTE / 6), 10), 1, "{step}");
+    }
+    // Another thread's reading is a little older: nothing comes of it.
+    let limiter = Limiter::new(LimitRule::requests(6));
+    let noon = 43_200_000_000_u64;
+    assert_eq!(taken(&limiter, at(noon), 10), 6);
+    assert_eq!(taken(&limiter, at(noon - 7_000_000), 10), 0);
+}
+
+#[test]
+fn an_idle_bucket_is_full_however_long_it_was_idle() {
+    // The hot word comes round every 2^28 µs: everywhere on that circle, and some times around it.
+    for eighth in 0..80 {
+        let limiter = Limiter::new(LimitRule::tokens(60));
+        let (first, idle) = (5_000_000_u64, 125_000_000 + (eighth << 25));
+        spend(&limiter, at(first), 60).unwrap();
+        assert_eq!(spend(&limiter, at(first + idle), 60), Ok(()), "{idle}");
+        assert!(spend(&limiter, at(first + idle), 60).is_err());
+    }
+}
+
+#[test]
+fn a_bucket_keeps_its_share_when_its_limit_changes() {
+    let buckets = SharedBuckets::new();
+    let (small, large) = (LimitRule::tokens(100), LimitRule::tokens(10_000));
+    buckets.take(&small, at(0), 50).unwrap();
+    assert!(buckets.take(&large, at(0), 5_001).is_err());
+    buckets.take(&large, at(0), 5_000).unwrap();
+    buckets.take(&LimitRule::NONE, at(0), 5_000).unwrap();
+    assert!(buckets.take(&small, at(0), 1).is_err());
+}
+
+#[test]
+fn a_handle_may_be_shared_and_outlive_the_caller() {
+    fn lives<T: Send + 'static>(_: &T) {}
+    let limiter = Arc::new(Limiter::new(LimitRule::requests(1)));
+    let reservation = Reservation::try_new(Arc::clone(&limiter), at(0), 0).unwrap();
+    lives(&reservation);
+    assert!(limiter.try_reserve(at(0), 0).is_err());
+    drop(reservation);
+    let spent = Reservation::try_new(limiter, at(0), 0).unwrap().begin();
+    lives(&spent);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_and_those_just_inside_are_not() {
+    let none = LimitRule::NONE;
+    assert_eq!(none.try_requests(0), Err(LimitRuleError::Requests));
+    assert_eq!(none.try_requests((1 << 31) + 1), Err(LimitRuleError::Requests));
+    assert_eq!(none.try_requests(1 << 31).unwrap().requests_per_minute(), Some(1 << 31));
+    assert_eq!(none.try_tokens(0), Err(LimitRuleError::Tokens));
+    assert_eq!(none.try_tokens((1 << 31) + 1), Err(LimitRuleError::Tokens));
+    assert_eq!(none.try_tokens(1 << 31).unwrap().tokens_per_minute(), Some(1 << 31));
+    assert_eq!((none.requests_per_minute(), none.tokens_per_minute()), (None, None));
+    let told = none.try_tokens(0).unwrap_err().to_string();
+    assert_eq!(told, "a limit is 1 to 2147483648 tokens a minute");
+    assert_eq!(Limited { admits_at: at(0) }.to_string(), "limit reached");
+}
+
+#[test]
+fn threads_together_take_no_more_than_there_is() {
+    let limiter = Limiter::new(LimitRule::requests(1_000));
+    let together = Barrier::new(4);
+    let caller = || {
+        together.wait();
+        let mut spent = 0;
+        for number in 0..2_000 {
+            match limiter.try_reserve(at(number % 3), 0) {
+                // Some of them are given back.
+                Ok(reservation) if number % 5 == 0 => drop(reservation),
+                Ok(reservation) => {
+                    let _ = reservation.begin();
+                    spent += 1;
+                }
+                Err(_) => {}
+            }
+        }
+        spent
+    };
+    let spent: u32 = thread::scope(|scope| {
+        let callers: Vec<_> = (0..4).map(|_| scope.spawn(caller)).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).sum()
+    });
+    // Whoever was refused while another held one that it gave back left one.
+    let rest = taken(&limiter, at(2), 1_000);
+    assert_eq!(spent + rest, 1_000);
+}
+
+// Against a bucket in exact numbers.
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Take { tokens: u32, begin: bool },
+    Settle { estimated: u32, actual: u32 },
+    Wait(u64),
+}
+
+fn steps(limit: u32) -> impl Strategy<Value = Vec<Step>> {
+    let tokens = 0..=limit + limit / 8;
+    let step = prop_oneof![
+        6 => (tokens.clone(), any::<bool>())
+            .prop_map(|(tokens, begin)| Step::Take { tokens, begin }),
+        1 => (tokens.clone(), tokens)
+            .prop_map(|(estimated, actual)| Step::Settle { estimated, actual }),
+        4 => (0..MINUTE / 4).prop_map(Step::Wait),
+        1 => (0..1_u64 << 40).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+proptest! {
+    // The reference counts in tokens by microseconds of a minute, which come out even.
+    #[test]
+    fn a_bucket_never_gives_what_is_not_there_and_gives_all_that_is(
+        (limit, steps) in (1..=5_000_u32).prop_flat_map(|limit| (Just(limit), steps(limit))),
+    ) {
+        let limiter = Limiter::new(LimitRule::tokens(limit));
+        let (mut now, mut level) = (7_u64, i128::from(limit) * i128::from(MINUTE));
+        // Each time it may be off by a unit of 2^-4 µs.
+        let (full, mut rounded, mut refunded) = (level, 0, 0);
+        for step in steps {
+            match step {
+                Step::Wait(micros) => {
+                    now += micros;
+                    level = full.min(level + i128::from(limit) * i128::from(micros));
+                }
+                Step::Settle { estimated, actual } => {
+                    limiter.settle(at(now), estimated, actual);
+                    let more = i128::from(actual) - i128::from(estimated);
+                    level = (level - more * i128::from(MINUTE)).clamp(-full, full);
+                    rounded += 1;
+                    refunded += i128::from(actual < estimated);
+                }
+                Step::Take { tokens, begin } => {
+                    let price = i128::from(tokens) * i128::from(MINUTE);
+                    match limiter.try_reserve(at(now), tokens) {
+                        Ok(reservation) => {
+                            prop_assert!(price <= level + refunded * i128::from(limit), "at {now}");
+                            if begin {
+                                let _ = reservation.begin();
+                                level -= price;
+                                rounded += 1;
+                            }
+                        }
+                        Err(limited) => {
+                            let missing = price - level + rounded * i128::from(limit);
+                            prop_assert!(missing > 0, "at {now}: {level} of {full}, {tokens} asked");
+                            let wait = limited.admits_at.since(at(now)).as_micros() as i128;
+                            if tokens <= limit {
+                                let most = missing / i128::from(limit) + 2;
+                                prop_assert!(wait <= most, "{wait} of {most}");
+                                // And then it is there.
+                                now = limited.admits_at.as_micros();
+                                level = full.min(level + i128::from(limit) * wait);
+                                prop_assert!(limiter.try_reserve(at(now), tokens).is_ok());
+                            } else {
+                                prop_assert_eq!(limited.admits_at, Instant::MAX);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+// In an execution.
+
+#[test]
+fn an_attempt_that_is_limited_is_not_made_and_the_error_says_until_when() {
+    static LIMITER: Limiter = Limiter::new(LimitRule::requests(2).and_tokens(1_000));
+    static METRICS: Metrics = Metrics::new();
+    let told: &'static Mutex<Vec<Event>> = Box::leak(Box::default());
+    let observer = move |event: &Event| told.lock().unwrap().push(*event);
+    let policy =
+        Policy::new().limiter(&LIMITER).estimate(500).metrics(&METRICS).observer(&observer);
+    let clock = ManualClock::new();
+    for _ in 0..2 {
+        assert_eq!(clock.block_on(policy.execute(&clock, succeeding)), Ok(7));
+    }
+    let made = Cell::new(0);
+    let refused = clock
+        .block_on(policy.execute(&clock, || {
+            made.set(made.get() + 1);
+            succeeding()
+        }))
+        .unwrap_err();
+    assert_eq!((refused.stopped, refused.attempts, made.get()), (Reason::Limited, 0, 0));
+    assert_eq!(refused.retry_at, Some(at(30_000_000)));
+    let wait = Some(Duration::from_secs(30));
+    let (stage, reason) = (Stage::Limiter, Reason::Limited);
+    assert_eq!(*told.lock().unwrap(), [Event::Refused { stage, reason, wait }]);
+    assert_eq!(METRICS.snapshot().refusals.limited, 1);
+    clock.advance(Duration::from_secs(30));
+    assert!(clock.block_on(policy.execute(&clock, succeeding)).is_ok());
+}
+
+#[test]
+fn each_attempt_takes_a_request_the_retries_too() {
+    static LIMITER: Limiter = Limiter::new(LimitRule::requests(3));
+    let policy = Policy::new().attempts(5).limiter(&LIMITER).retry_all();
+    let clock = ManualClock::new();
+    let limited = clock.block_on(policy.execute(&clock, failing)).unwrap_err();
+    assert_eq!((limited.stopped, limited.attempts), (Reason::Limited, 3));
+    assert!(limited.last.is_some(), "the last error is kept");
+}
+
+#[test]
+fn what_the_limiter_gave_goes_back_when_the_breaker_then_refuses() {
+    // The breaker's last probe slot is taken between the look and the permit.
+    struct Racing<'b>(&'b Limiter, &'b Breaker, ManualClock);
+    impl Limit for Racing<'_> {
+        fn take(&self, now: Instant, tokens: u32) -> Result<steadfast::state::Taken, Limited> {
+            core::mem::forget(self.1.try_acquire(now).unwrap());
+            self.0.take(now, tokens)
+        }
+        fn refund(&self, taken: steadfast::state::Taken) {
+            self.0.refund(taken);
+        }
+        fn settle(&self, _: Instant, _: u32, _: u32) {}
+    }
+    let (limiter, breaker) = (
+        Limiter::new(LimitRule::requests(1)),
+        Breaker::new(Trip::after(1), Duration::from_secs(1)),
+    );
+    common::fail(&breaker, at(0));
+    let racing = Racing(&limiter, &breaker, ManualClock::new());
+    racing.2.advance(Duration::from_secs(2));
+    let policy = Policy::new().breaker(&breaker).limiter(&racing);
+    let refused = racing.2.block_on(policy.execute(&racing.2, succeeding)).unwrap_err();
+    assert_eq!((refused.stopped, refused.attempts), (Reason::BreakerOpen, 0));
+    assert!(limiter.try_reserve(racing.2.now(), 0).is_ok(), "the request is there again");
+}
+
+#[test]
+fn b25_refusals_by_our_own_limiter_do_not_trip_it() {
+    let (limiter, breaker) = (
+        Limiter::new(LimitRule::requests(1)),
+        Breaker::new(Trip::after(1), Duration::from_secs(1)),
+    );
+    let policy = Policy::new().breaker(&breaker).limiter(&limiter);
+    let clock = ManualClock::new();
+    assert!(clock.block_on(policy.execute(&clock, succeeding)).is_ok());
+    for _ in 0..100 {
+        let refused = clock.block_on(policy.execute(&clock, succeeding)).unwrap_err();
+        assert_eq!(refused.stopped, Reason::Limited);
+    }
+}
