@@ -791,7 +791,7 @@ fn metrics() -> Arc<Metrics<COUNT_ONLY>> {
 
 fn succeed(metrics: &Metrics<COUNT_ONLY>) {
     metrics.started(0);
-    metrics.succeeded(0, at(0), Duration::ZERO);
+    metrics.succeeded(0, at(0), Duration::ZERO, Duration::ZERO);
 }
 
 fn fail(metrics: &Metrics<COUNT_ONLY>) {

@@ -2,7 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_types)]
 
 use core::cell::{Cell, RefCell};
-use core::future::Future;
+use core::future::{Future, pending};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use core::task::{Context, Poll, Waker};
@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use steadfast::policy::Leave;
 use steadfast::state::{
-    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, Meter, Monotonic, Refusals, ResetBusy,
-    Slot, Snapshot, Tally,
+    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, FINE_BOTH, Meter, Monotonic, Refusals,
+    ResetBusy, Slot, Snapshot, Tally,
 };
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Class, Classify, Clock, Error, Instant, ManualClock,
@@ -568,7 +568,7 @@ fn what_the_breaker_did_is_counted() {
 /// What a histogram of one length says of it.
 fn said<const BUCKETS: usize>(micros: u64) -> u64 {
     let metrics = Metrics::<BUCKETS>::new();
-    metrics.succeeded(0, at(0), Duration::from_micros(micros));
+    metrics.succeeded(0, at(0), Duration::from_micros(micros), secs(9));
     metrics.latency(5_000).unwrap().as_micros() as u64
 }
 
@@ -622,8 +622,8 @@ proptest! {
     ) {
         let (fine, coarse) = (Metrics::<FINE, 2>::new(), Metrics::<COARSE, 3>::new());
         for (shard, &micros) in lengths.iter().enumerate() {
-            fine.succeeded(shard, at(0), Duration::from_micros(micros));
-            coarse.succeeded(shard, at(0), Duration::from_micros(micros));
+            fine.succeeded(shard, at(0), Duration::from_micros(micros), secs(9));
+            coarse.succeeded(shard, at(0), Duration::from_micros(micros), secs(9));
         }
         lengths.sort_unstable();
         let rank = (lengths.len() * per_myriad as usize).div_ceil(10_000).max(1);
@@ -650,10 +650,56 @@ fn a_call_is_timed_from_its_beginning_to_its_success() {
 }
 
 #[test]
+fn an_end_without_its_beginning_is_a_wrong_number_and_no_panic() {
+    let metrics = Metrics::<COUNT_ONLY>::new();
+    metrics.succeeded(0, at(0), secs(1), secs(1));
+    metrics.count(Tally::CallFailed);
+    let told = metrics.snapshot();
+    assert_eq!((told.calls.started, told.attempts.failed), (0, 0));
+    assert!(told.success_rate() + told.failure_rate() <= 10_000);
+}
+
+#[test]
+fn attempts_are_timed_where_they_are_asked_for_and_count_nothing_else() {
+    let (clock, metrics) = (ManualClock::new(), Metrics::<FINE_BOTH, 2>::new());
+    let policy = Policy::new()
+        .attempts(3)
+        .attempt_timeout(secs(60))
+        .backoff(Backoff::constant(secs(600)))
+        .metrics(&metrics);
+    // The third is the second call's only one.
+    let lengths = [1, 20, 3].map(secs);
+    let made = Cell::new(0);
+    let operation = |_| {
+        clock.advance(lengths[made.replace(made.get() + 1)]);
+        if made.get() == 1 { Err(Fault(Class::Transient)) } else { Ok(ANSWER) }
+    };
+    assert_eq!(policy.execute_blocking(&clock, operation), Ok(ANSWER));
+    assert_eq!(policy.execute_blocking(&clock, operation), Ok(ANSWER));
+    let once = policy.attempts(1);
+    let hangs = once.execute(&clock, pending::<Result<u8, Fault>>);
+    assert!(clock.block_on(hangs).is_err());
+    let near = |told: Option<Duration>, seconds: u64| {
+        within(told.unwrap().as_micros() as u64, seconds * 1_000_000, 16)
+    };
+    for (part, seconds) in [(2_500, 1), (5_000, 3), (7_500, 20), (10_000, 60)] {
+        assert!(near(metrics.attempt_latency(part), seconds), "{part}");
+    }
+    let told = metrics.snapshot();
+    assert!(near(told.attempt_latency.p50, 3) && near(told.attempt_latency.p99, 60));
+    assert!(near(metrics.latency(5_000), 3) && near(metrics.latency(10_000), 621));
+    assert_eq!((told.calls.succeeded, told.calls.failed, told.attempts.started), (2, 1, 4));
+    let off = Metrics::<FINE>::new();
+    off.started(0);
+    off.succeeded(0, at(0), secs(1), secs(1));
+    assert_eq!((off.attempt_latency(5_000), off.snapshot().attempt_latency.p50), (None, None));
+}
+
+#[test]
 fn without_a_histogram_successes_are_counted_and_quantiles_unknown() {
     let metrics = Metrics::<COUNT_ONLY>::new();
     metrics.started(0);
-    metrics.succeeded(0, at(0), secs(1));
+    metrics.succeeded(0, at(0), secs(1), secs(1));
     assert_eq!((metrics.latency(5_000), metrics.snapshot().calls.succeeded), (None, 1));
 }
 
@@ -806,7 +852,7 @@ fn any_hint_names_a_shard() {
     let metrics = Metrics::<FINE, 3>::new();
     for hint in [0, 1, 2, 3, 4, usize::MAX] {
         metrics.started(hint);
-        metrics.succeeded(hint, at(0), secs(1));
+        metrics.succeeded(hint, at(0), secs(1), secs(1));
     }
     metrics.started(7);
     metrics.count(Tally::CallCancelled);

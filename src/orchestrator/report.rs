@@ -9,6 +9,7 @@
 //! | `operations.NAME.refusals` | [`Refusals`]: `breaker_open`, `gated`, `bulkhead_full`, `limited`, `budget`, `window`, `deadline`, `asked_wait` | attempts not made |
 //! | `operations.NAME.success_rate`, `failure_rate` | of the calls that finished; both 0 where none has | 1/100 of a percent |
 //! | `operations.NAME.latency.p50`, `p95`, `p99` | [`Latency`]: how long successful calls took; null where unknown | µs |
+//! | `operations.NAME.attempt_latency.p50`, `p95`, `p99` | how long attempts took; null where they are not counted ([`FINE_BOTH`](crate::state::FINE_BOTH)) | µs |
 //! | `operations.NAME.last_success`, `last_failure` | when, to about a second; null if never, or without a wall clock | µs since 1970-01-01 UTC |
 //! | `circuit_breakers.NAME.state` | `closed`, `open` or `half_open` | a name |
 //! | `circuit_breakers.NAME.mode` | `normal`, `forced_open`, `forced_closed` or `shadow` | a name |
@@ -143,6 +144,7 @@ impl<const BUCKETS: usize, const SHARDS: usize> Seen<'_, BUCKETS, SHARDS> {
             success_rate: snapshot.success_rate(),
             failure_rate: snapshot.failure_rate(),
             latency: snapshot.latency,
+            attempt_latency: snapshot.attempt_latency,
             last_success: time.unix(snapshot.last_success),
             last_failure: time.unix(snapshot.last_failure),
         }
@@ -201,6 +203,7 @@ struct Operation {
     success_rate: u32,
     failure_rate: u32,
     latency: Latency,
+    attempt_latency: Latency,
     last_success: Option<u64>,
     last_failure: Option<u64>,
 }

@@ -233,7 +233,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         self.asked_until = self.asked_until.max(asked_until);
         self.allowed = self.allowed.least(verdict.retry);
         if let Some(meter) = self.call.meter {
-            meter.failed(now);
+            meter.failed(self.call.shard, now, now.since(attempt.granted));
         }
         // Cut by the deadline, it might have been about to answer: it says nothing.
         let moved = match !cut && verdict.class.fails() {
@@ -406,7 +406,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             // The other attempt answered the call already: of this one, only the breaker hears.
             self.tally(Tally::AttemptCancelled);
         }
-        self.call.succeed(now);
+        self.call.succeed(now, now.since(attempt.granted));
         moved
     }
 
@@ -626,9 +626,9 @@ struct Call<'p> {
 }
 
 impl Call<'_> {
-    fn succeed(&mut self, now: Instant) {
+    fn succeed(&mut self, now: Instant, attempt: Duration) {
         if let (false, Some(meter)) = (self.ended, self.meter) {
-            meter.succeeded(self.shard, now, now.since(self.began));
+            meter.succeeded(self.shard, now, now.since(self.began), attempt);
         }
         self.ended = true;
     }

@@ -9,10 +9,15 @@ use crate::clock::duration;
 pub const FINE: usize = 8 * OCTAVES + 1;
 /// Two buckets an octave: off by 25 % at most. 212 bytes.
 pub const COARSE: usize = 2 * OCTAVES + 1;
+/// [`FINE`] of calls, and of attempts beside them. 1672 bytes.
+pub const FINE_BOTH: usize = 2 * FINE;
+/// [`COARSE`] of calls, and of attempts beside them. 424 bytes.
+pub const COARSE_BOTH: usize = 2 * COARSE;
 /// One bucket for all: it counts, and knows no quantiles. 4 bytes.
 pub const COUNT_ONLY: usize = 1;
 
-/// A histogram of `BUCKETS` buckets: [`FINE`], [`COARSE`] or [`COUNT_ONLY`].
+/// A histogram of calls, in `BUCKETS` buckets: [`FINE`], [`COARSE`] or [`COUNT_ONLY`]. With twice as
+/// many, the second half is one of attempts.
 #[derive(Debug)]
 pub(crate) struct Histogram<const BUCKETS: usize> {
     buckets: [AtomicWord; BUCKETS],
@@ -21,16 +26,29 @@ pub(crate) struct Histogram<const BUCKETS: usize> {
 impl<const BUCKETS: usize> Histogram<BUCKETS> {
     pub(crate) const fn new() -> Self {
         assert!(
-            BUCKETS == FINE || BUCKETS == COARSE || BUCKETS == COUNT_ONLY,
-            "FINE, COARSE or COUNT_ONLY"
+            matches!(BUCKETS, FINE | COARSE | COUNT_ONLY | FINE_BOTH | COARSE_BOTH),
+            "FINE, COARSE, COUNT_ONLY, FINE_BOTH or COARSE_BOTH"
         );
         Self { buckets: [const { AtomicWord::new(0) }; BUCKETS] }
     }
 
-    /// Counts one. Nothing else is written.
+    /// Buckets of calls.
+    pub(crate) const CALLS: usize = if BUCKETS % 2 == 0 { BUCKETS / 2 } else { BUCKETS };
+
+    /// Counts a call. Nothing else is written.
     pub(crate) fn record(&self, micros: u64) {
-        if let Some(bucket) = self.buckets.get(index(BUCKETS, micros)) {
+        if let Some(bucket) = self.buckets.get(index(Self::CALLS, micros)) {
             bucket.add_one();
+        }
+    }
+
+    /// Counts an attempt, where those are counted.
+    pub(crate) fn record_attempt(&self, micros: u64) {
+        if Self::CALLS < BUCKETS {
+            let (_, attempts) = self.buckets.split_at(Self::CALLS);
+            if let Some(bucket) = attempts.get(index(Self::CALLS, micros)) {
+                bucket.add_one();
+            }
         }
     }
 
@@ -39,9 +57,12 @@ impl<const BUCKETS: usize> Histogram<BUCKETS> {
         self.buckets.get(index).map_or(0, AtomicWord::counted)
     }
 
-    /// How many in all, modulo 2^32.
+    /// How many calls in all, modulo 2^32.
     pub(crate) fn total(&self) -> u32 {
-        self.buckets.iter().fold(0, |sum, bucket| sum.wrapping_add(bucket.counted()))
+        self.buckets
+            .iter()
+            .take(Self::CALLS)
+            .fold(0, |sum, bucket| sum.wrapping_add(bucket.counted()))
     }
 }
 

@@ -370,7 +370,7 @@ impl Bucket {
             let idle = is_idle(cold, now);
             // Whoever sees the cold word that is about to be written goes by the hot one, so that must
             // say full before. Once: two callers whose clocks differ would undo it for ever.
-            if idle && !renewed && hot != units(now) {
+            if idle && !renewed && hot != units(now) && RENEWS {
                 self.words.replace((hot, cold), (units(now), cold), Order::HotFirst);
                 renewed = true;
                 continue;
@@ -378,7 +378,7 @@ impl Bucket {
             let missing = if idle { 0 } else { missing(hot, now) };
             let more = step(missing)?;
             let next = units(now).wrapping_add(more);
-            if self.words.replace((hot, cold), (next, second(now)), Order::ColdFirst) {
+            if self.words.replace((hot, cold), (next, second(now)), WHEN_TAKEN) {
                 let since = units(now).wrapping_add(missing);
                 return Ok(Part { price: more.saturating_sub(missing), since });
             }
@@ -525,6 +525,14 @@ impl fmt::Debug for dyn Limit + '_ {
 
 impl core::error::Error for LimitRuleError {}
 impl core::error::Error for Limited {}
+
+// Whoever sees what was taken must see that the bucket is not idle.
+#[cfg(not(mutant = "bucket_hot_first"))]
+const WHEN_TAKEN: Order = Order::ColdFirst;
+// What does not hold, for `tests/loom_limiter.rs` to show which models catch it.
+#[cfg(mutant = "bucket_hot_first")]
+const WHEN_TAKEN: Order = Order::HotFirst;
+const RENEWS: bool = !cfg!(mutant = "bucket_not_renewed");
 
 /// Words of a rule.
 pub(crate) const LIMIT_RULE_WORDS: usize = 2;

@@ -5,14 +5,13 @@ use core::time::Duration;
 
 use super::histogram::{self, FINE, Histogram};
 use super::word::{AtomicWord, Count, Twin, Width, Writing};
-use crate::clock::Instant;
-#[cfg(feature = "serde")]
-use crate::clock::micros;
+use crate::clock::{Instant, micros};
 
 /// Counts what calls of one operation do.
 ///
 /// `BUCKETS` is the resolution of the latency histogram ([`FINE`], [`COARSE`](super::COARSE) or
-/// [`COUNT_ONLY`](super::COUNT_ONLY)); `SHARDS` the copies of what every call writes, for many
+/// [`COUNT_ONLY`](super::COUNT_ONLY)), which is of calls, or of attempts too
+/// ([`FINE_BOTH`](super::FINE_BOTH), [`COARSE_BOTH`](super::COARSE_BOTH)); `SHARDS` the copies of what every call writes, for many
 /// threads; `B` whether it can be reset, which takes more than twice the counters' memory, or not
 /// ([`Monotonic`]). Counters are as wide as the target counts atomically (64 bits, or 32 on devices)
 /// and never go back.
@@ -49,10 +48,10 @@ pub struct Monotonic;
 pub trait Meter: Sync {
     /// A call began.
     fn started(&self, shard: usize);
-    /// A call succeeded at `now`, after `latency`.
-    fn succeeded(&self, shard: usize, now: Instant, latency: Duration);
-    /// An attempt failed at `now`, in whatever way.
-    fn failed(&self, now: Instant);
+    /// A call succeeded at `now`, after `latency`, of which its last attempt took `attempt`.
+    fn succeeded(&self, shard: usize, now: Instant, latency: Duration, attempt: Duration);
+    /// An attempt failed at `now`, in whatever way, and took `attempt`.
+    fn failed(&self, shard: usize, now: Instant, attempt: Duration);
     /// Something rare happened.
     fn count(&self, what: Tally);
 }
@@ -143,6 +142,8 @@ pub struct Snapshot {
     pub last_failure: Option<Instant>,
     /// How long the calls took that succeeded, since the metrics were made.
     pub latency: Latency,
+    /// How long the attempts took that ended, however they did; none where those are not counted.
+    pub attempt_latency: Latency,
 }
 
 /// Calls by how they ended.
@@ -303,20 +304,35 @@ impl<const BUCKETS: usize, const SHARDS: usize, B> Metrics<BUCKETS, SHARDS, B> {
     /// nothing was counted, or without a histogram.
     #[must_use]
     pub fn latency(&self, per_myriad: u32) -> Option<Duration> {
+        self.quantile(0, per_myriad)
+    }
+
+    /// How long an attempt took that ended, however it did: see [`latency`](Self::latency). `None`
+    /// where attempts are not counted.
+    #[must_use]
+    pub fn attempt_latency(&self, per_myriad: u32) -> Option<Duration> {
+        self.quantile(Histogram::<BUCKETS>::CALLS, per_myriad)
+    }
+
+    /// A quantile of the buckets from `first` on.
+    fn quantile(&self, first: usize, per_myriad: u32) -> Option<Duration> {
+        let buckets = Histogram::<BUCKETS>::CALLS;
         // Bucket by bucket: a shard's own total wraps at 2^32.
-        let in_bucket =
-            |index| self.shards.iter().map(|s| u64::from(s.latency.bucket(index))).sum::<u64>();
-        let total: u64 = (0..BUCKETS).map(in_bucket).sum();
-        if BUCKETS == 1 || total == 0 {
+        let in_bucket = |index| {
+            let of = |shard: &Shard<BUCKETS>| u64::from(shard.latency.bucket(first + index));
+            self.shards.iter().map(of).sum::<u64>()
+        };
+        let total: u64 = (0..buckets).map(in_bucket).sum();
+        if buckets == 1 || total == 0 {
             return None;
         }
         let rank = (total * u64::from(per_myriad.min(10_000))).div_ceil(10_000).max(1);
         let mut seen = 0_u64;
-        let at = (0..BUCKETS).find(|&index| {
+        let at = (0..buckets).find(|&index| {
             seen += in_bucket(index);
             seen >= rank
         })?;
-        Some(histogram::value(BUCKETS, at))
+        Some(histogram::value(buckets, at))
     }
 
     /// The counters as they are: ends before beginnings, so that none ends before it began.
@@ -363,20 +379,24 @@ impl<const BUCKETS: usize, const SHARDS: usize, B> Metrics<BUCKETS, SHARDS, B> {
         };
         Snapshot {
             calls: Calls {
-                started: calls.succeeded
-                    + calls.failed
-                    + calls.refused
-                    + calls.fell_back
-                    + calls.cancelled
-                    + calls.in_flight,
+                started: sum([
+                    calls.succeeded,
+                    calls.failed,
+                    calls.refused,
+                    calls.fell_back,
+                    calls.cancelled,
+                    calls.in_flight,
+                ]),
                 ..calls
             },
             attempts: Attempts {
-                started: attempts.succeeded
-                    + attempts.failed
-                    + attempts.timed_out
-                    + attempts.cancelled
-                    + attempts.in_flight,
+                started: sum([
+                    attempts.succeeded,
+                    attempts.failed,
+                    attempts.timed_out,
+                    attempts.cancelled,
+                    attempts.in_flight,
+                ]),
                 ..attempts
             },
             retries: since(Tally::Retried),
@@ -404,6 +424,11 @@ impl<const BUCKETS: usize, const SHARDS: usize, B> Metrics<BUCKETS, SHARDS, B> {
                 p50: self.latency(5_000),
                 p95: self.latency(9_500),
                 p99: self.latency(9_900),
+            },
+            attempt_latency: Latency {
+                p50: self.attempt_latency(5_000),
+                p95: self.attempt_latency(9_500),
+                p99: self.attempt_latency(9_900),
             },
         }
     }
@@ -438,15 +463,19 @@ impl<const BUCKETS: usize, const SHARDS: usize, B: Baseline> Meter for Metrics<B
         }
     }
 
-    fn succeeded(&self, shard: usize, now: Instant, latency: Duration) {
+    fn succeeded(&self, shard: usize, now: Instant, latency: Duration, attempt: Duration) {
         mark(&self.last_success, now);
         if let Some(shard) = self.shard(shard) {
-            shard.latency.record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+            shard.latency.record(micros(latency));
+            shard.latency.record_attempt(micros(attempt));
         }
     }
 
-    fn failed(&self, now: Instant) {
+    fn failed(&self, shard: usize, now: Instant, attempt: Duration) {
         mark(&self.last_failure, now);
+        if let Some(shard) = self.shard(shard) {
+            shard.latency.record_attempt(micros(attempt));
+        }
     }
 
     fn count(&self, what: Tally) {
@@ -483,7 +512,8 @@ impl Calls {
     /// Calls that came to an end and were not dropped.
     #[must_use]
     pub const fn finished(&self) -> u64 {
-        self.succeeded + self.failed + self.refused + self.fell_back
+        let answered = self.succeeded.wrapping_add(self.fell_back);
+        answered.wrapping_add(self.failed).wrapping_add(self.refused)
     }
 }
 
@@ -524,6 +554,11 @@ impl Counted {
 
 fn end(ends: &[Width; ENDS], what: Tally) -> Width {
     ends.get(what as usize + 1).copied().unwrap_or(0)
+}
+
+/// It wraps: whoever counts an end without its beginning gets a wrong number, and nothing else.
+fn sum<const N: usize>(counts: [u64; N]) -> u64 {
+    counts.into_iter().fold(0, u64::wrapping_add)
 }
 
 #[allow(clippy::useless_conversion, reason = "narrower on devices")]

@@ -30,7 +30,7 @@ pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
 pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
 pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
 pub use circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
-pub use histogram::{COARSE, COUNT_ONLY, FINE};
+pub use histogram::{COARSE, COARSE_BOTH, COUNT_ONLY, FINE, FINE_BOTH};
 pub use limiter::{
     Limit, LimitRule, LimitRuleError, Limited, Limiter, Reservation, SharedBuckets, Spent, Taken,
 };

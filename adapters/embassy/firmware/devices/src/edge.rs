@@ -235,6 +235,7 @@ struct Operation {
     success_rate: u32,
     failure_rate: u32,
     latency: [Option<u64>; 3],
+    attempt_latency: [Option<u64>; 3],
     last_success: Option<u64>,
     last_failure: Option<u64>,
 }

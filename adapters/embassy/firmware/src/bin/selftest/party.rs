@@ -200,7 +200,7 @@ impl Party {
             self.seen.withdrawn += 1;
             metrics.count(Tally::AttemptFailed);
             metrics.count(Tally::CallFailed);
-            metrics.failed(now());
+            metrics.failed(0, now(), Duration::ZERO);
             self.seen.guarded.failed += 1;
         } else {
             // Never more than were taken, so that none is more than there is room for.
@@ -208,7 +208,7 @@ impl Party {
                 budget.deposit();
                 self.seen.deposited += 1;
             }
-            metrics.succeeded(0, now(), Duration::ZERO);
+            metrics.succeeded(0, now(), Duration::ZERO, Duration::ZERO);
             self.seen.guarded.succeeded += 1;
         }
     }
