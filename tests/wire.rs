@@ -69,52 +69,52 @@ fn strategies_have_the_numbers_that_the_table_says() {
     }
 }
 
-// Tags and the places of names are for good: a row that changes breaks what devices have stored.
+// Tags, the places of names and bounds are for good: a row that changes breaks what devices have
+// stored. The rows are the contract's, in its own numbers, and nothing of the table that they judge.
 #[test]
 fn tags_and_choices_stay_what_they_are() {
-    let tags: Vec<_> = Key::ALL.map(|key| (key.tag(), key.path())).into();
+    use Kind::{Choice, Count, Flag, Length, Tenths, Thousandths};
+    const GROWTHS: &[&str] = &["constant", "linear", "exponential"];
+    const JITTERS: &[&str] = &["none", "additive", "full", "equal", "decorrelated"];
+    const MODES: &[&str] = &["normal", "forced_open", "forced_closed", "shadow"];
+    #[rustfmt::skip]
     let expected = [
-        (1, "retry.enabled"),
-        (2, "retry.attempts"),
-        (3, "retry.backoff"),
-        (4, "retry.multiplier"),
-        (5, "retry.min"),
-        (6, "retry.max"),
-        (7, "retry.jitter"),
-        (8, "retry.jitter_kind"),
-        (9, "retry.window"),
-        (10, "retry.max_asked_wait"),
-        (11, "retry.budget.tokens"),
-        (12, "retry.budget.per_success"),
-        (13, "retry.budget.refill"),
-        (14, "timeout.attempt"),
-        (15, "timeout.deadline"),
-        (16, "breaker.enabled"),
-        (17, "breaker.failures"),
-        (18, "breaker.of_last"),
-        (19, "breaker.failure_rate"),
-        (20, "breaker.slow_rate"),
-        (21, "breaker.slow_after"),
-        (22, "breaker.within"),
-        (23, "breaker.min_calls"),
-        (24, "breaker.open_for"),
-        (25, "breaker.open_growth"),
-        (26, "breaker.open_max"),
-        (27, "breaker.probes"),
-        (28, "breaker.lease"),
-        (29, "breaker.mode"),
-        (30, "bulkhead.slots"),
-        (31, "limits.requests_per_minute"),
-        (32, "limits.tokens_per_minute"),
+        (1,  "retry.enabled",            Flag,             0,      1),
+        (2,  "retry.attempts",           Count,            1,      50),
+        (3,  "retry.backoff",            Choice(GROWTHS),  0,      2),
+        (4,  "retry.multiplier",         Length,           0,      3_600_000_000),
+        (5,  "retry.min",                Length,           0,      3_600_000_000),
+        (6,  "retry.max",                Length,           0,      3_600_000_000),
+        (7,  "retry.jitter",             Length,           0,      3_600_000_000),
+        (8,  "retry.jitter_kind",        Choice(JITTERS),  0,      4),
+        (9,  "retry.window",             Length,           0,      86_400_000_000),
+        (10, "retry.max_asked_wait",     Length,           0,      86_400_000_000),
+        (11, "retry.budget.tokens",      Count,            1,      10_000),
+        (12, "retry.budget.per_success", Thousandths,      0,      10_000),
+        (13, "retry.budget.refill",      Length,           0,      86_400_000_000),
+        (14, "timeout.attempt",          Length,           1_000,  86_400_000_000),
+        (15, "timeout.deadline",         Length,           1_000,  86_400_000_000),
+        (16, "breaker.enabled",          Flag,             0,      1),
+        (17, "breaker.failures",         Count,            1,      1_024),
+        (18, "breaker.of_last",          Count,            1,      1_024),
+        (19, "breaker.failure_rate",     Tenths,           1,      1_000),
+        (20, "breaker.slow_rate",        Tenths,           1,      1_000),
+        (21, "breaker.slow_after",       Length,           1_000,  86_400_000_000),
+        (22, "breaker.within",           Length,           50_000, 86_400_000_000),
+        (23, "breaker.min_calls",        Count,            1,      100_000),
+        (24, "breaker.open_for",         Length,           50_000, 86_400_000_000),
+        (25, "breaker.open_growth",      Tenths,           10,     100),
+        (26, "breaker.open_max",         Length,           50_000, 86_400_000_000),
+        (27, "breaker.probes",           Count,            1,      63),
+        (28, "breaker.lease",            Length,           50_000, 86_400_000_000),
+        (29, "breaker.mode",             Choice(MODES),    0,      3),
+        (30, "bulkhead.slots",           Count,            1,      2_147_483_648_u64),
+        (31, "limits.requests_per_minute", Count,          1,      2_147_483_648),
+        (32, "limits.tokens_per_minute", Count,            1,      2_147_483_648),
     ];
-    assert_eq!(tags, expected);
-    let names = |key: Key| match key.kind() {
-        Kind::Choice(names) => names,
-        kind => panic!("{key} is {kind:?}"),
-    };
-    assert_eq!(names(Key::Growth), ["constant", "linear", "exponential"]);
-    assert_eq!(names(Key::JitterKind), ["none", "additive", "full", "equal", "decorrelated"]);
-    assert_eq!(names(Key::Mode), ["normal", "forced_open", "forced_closed", "shadow"]);
+    let row = |key: Key| (key.tag(), key.path(), key.kind(), key.range().0, key.range().1);
+    let all: Vec<_> = Key::ALL.into_iter().map(row).collect();
+    assert_eq!(all, expected);
 }
 
 #[test]
