@@ -50,6 +50,85 @@ fn a_configuration_is_these_bytes_on_every_machine() {
     assert_eq!(Config::from_postcard(GOLDEN), Ok(golden()));
 }
 
+// Every setting at its greatest value.
+#[rustfmt::skip]
+const FULL: &[u8] = &[
+    1, 0, 0, 0, 1,                               // no default, nothing for every strategy, one operation
+    1, b'x',
+    4, 30,                                       // critical, thirty settings
+        1,  1,                                   //   retry.enabled = true
+        2,  50,                                  //   retry.attempts = 50
+        3,  2,                                   //   retry.backoff = exponential
+        4,  0x80, 0xc8, 0xce, 0xb4, 0x0d,        //   retry.multiplier = 3 600 000 000 µs
+        5,  0x80, 0xc8, 0xce, 0xb4, 0x0d,        //   retry.min
+        6,  0x80, 0xc8, 0xce, 0xb4, 0x0d,        //   retry.max
+        7,  0x80, 0xc8, 0xce, 0xb4, 0x0d,        //   retry.jitter
+        8,  4,                                   //   retry.jitter_kind = decorrelated
+        9,  0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   retry.window = 86 400 000 000 µs
+        10, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   retry.max_asked_wait
+        11, 0x90, 0x4e,                          //   retry.budget.tokens = 10 000
+        12, 0x90, 0x4e,                          //   retry.budget.per_success = 10 000 thousandths
+        13, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   retry.budget.refill = 86 400 000 000 µs
+        14, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   timeout.attempt
+        15, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   timeout.deadline
+        16, 1,                                   //   breaker.enabled = true
+        17, 0x80, 0x08,                          //   breaker.failures = 1 024
+        18, 0x80, 0x08,                          //   breaker.of_last = 1 024
+        19, 0xe8, 0x07,                          //   breaker.failure_rate = 1 000 tenths
+        20, 0xe8, 0x07,                          //   breaker.slow_rate = 1 000 tenths
+        21, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   breaker.slow_after = 86 400 000 000 µs
+        22, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   breaker.within
+        23, 0xa0, 0x8d, 0x06,                    //   breaker.min_calls = 100 000
+        24, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   breaker.open_for = 86 400 000 000 µs
+        25, 100,                                 //   breaker.open_growth = 100 tenths
+        26, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   breaker.open_max = 86 400 000 000 µs
+        27, 63,                                  //   breaker.probes = 63
+        28, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   breaker.lease = 86 400 000 000 µs
+        29, 3,                                   //   breaker.mode = shadow
+        30, 0x80, 0x80, 0x80, 0x80, 0x08,        //   bulkhead.slots = 2 147 483 648
+];
+
+#[test]
+fn all_settings_at_their_greatest_are_these_bytes_on_every_machine() {
+    let each = Key::ALL.into_iter().fold(Registration::by(Named::Critical), |all, key| {
+        all.try_given(key, key.range().1).unwrap()
+    });
+    let config = Config::<1>::new().try_operation("x", each).unwrap();
+    assert_eq!(written(&config), FULL);
+    assert_eq!(Config::from_postcard(FULL), Ok(config));
+}
+
+// What a machine of 32 bits does, whatever the order of its bytes: it takes one byte after the
+// other, and puts no two of them together in memory.
+#[test]
+fn a_reader_by_bytes_and_words_of_32_bits_gets_the_same_numbers() {
+    fn halves(bytes: &mut impl Iterator<Item = u8>) -> [u32; 2] {
+        let [mut high, mut low] = [0; 2];
+        for place in (0..64).step_by(7) {
+            let byte = bytes.next().unwrap();
+            let seven = u32::from(byte & 0x7f);
+            low |= seven.checked_shl(place).unwrap_or(0);
+            high |= match place {
+                0..32 => seven.checked_shr(32 - place).unwrap_or(0),
+                _ => seven.checked_shl(place - 32).unwrap_or(0),
+            };
+            if byte < 0x80 {
+                break;
+            }
+        }
+        [high, low]
+    }
+    let (head, settings) = FULL.split_at(9);
+    assert_eq!(head.last(), Some(&30), "so many settings follow");
+    let mut bytes = settings.iter().copied();
+    for key in Key::ALL {
+        assert_eq!(bytes.next(), Some(key.tag()));
+        let (_, max) = key.range();
+        assert_eq!(halves(&mut bytes), [(max >> 32) as u32, max as u32], "{key}");
+    }
+    assert_eq!(bytes.next(), None);
+}
+
 #[test]
 fn the_empty_configuration_is_five_bytes() {
     let mut buffer = [0; 64];
