@@ -22,3 +22,5 @@ pub use policy::{
     Backoff, Class, Classifier, Classify, Event, Jitter, Observe, Policy, Retry, Strategy, Verdict,
 };
 pub use state::{Breaker, Budget, BudgetRule, Bulkhead, Metrics, Permit, Rule, Trip};
+#[cfg(feature = "macros")]
+pub use steadfast_macros::resilient;

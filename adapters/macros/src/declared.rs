@@ -1,8 +1,9 @@
 //! What the attribute is given.
 
 use proc_macro2::Span;
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Expr, ExprPath, Ident, LitStr, Result, Token};
+use syn::{Error, Expr, ExprPath, Ident, LitStr, Path, Result, Token};
 
 /// An operation as its function declares it.
 pub(crate) struct Declared {
@@ -13,6 +14,8 @@ pub(crate) struct Declared {
     pub(crate) classifier: Option<Classifier>,
     pub(crate) orchestrator: Option<Expr>,
     pub(crate) clock: Option<Expr>,
+    /// Where `steadfast-std` is, under another name.
+    pub(crate) home: Option<Path>,
 }
 
 /// Who tells errors apart, if not they themselves.
@@ -36,6 +39,7 @@ impl Parse for Declared {
             classifier: None,
             orchestrator: None,
             clock: None,
+            home: None,
         };
         while !input.is_empty() {
             input.parse::<Token![,]>()?;
@@ -51,7 +55,7 @@ impl Parse for Declared {
 impl Declared {
     /// One argument after the name.
     fn take(&mut self, input: ParseStream<'_>) -> Result<()> {
-        let key: Ident = input.parse()?;
+        let key = input.call(Ident::parse_any)?;
         match key.to_string().as_str() {
             "strategy" => once(&mut self.strategy, &key, strategy(&value(input)?)?),
             "fallback" => once(&mut self.fallback, &key, value(input)?),
@@ -59,10 +63,11 @@ impl Declared {
             "retry_all" => once(&mut self.classifier, &key, Classifier::RetryAll),
             "orchestrator" => once(&mut self.orchestrator, &key, value(input)?),
             "clock" => once(&mut self.clock, &key, value(input)?),
+            "crate" => once(&mut self.home, &key, home(input)?),
             _ => {
                 let message = format!(
                     "`{key}` is none of `strategy`, `fallback`, `classify`, `retry_all`, \
-                     `orchestrator` and `clock`"
+                     `orchestrator`, `clock` and `crate`"
                 );
                 Err(Error::new(key.span(), message))
             }
@@ -73,6 +78,14 @@ impl Declared {
 fn value<T: Parse>(input: ParseStream<'_>) -> Result<T> {
     input.parse::<Token![=]>()?;
     input.parse()
+}
+
+fn home(input: ParseStream<'_>) -> Result<Path> {
+    input.parse::<Token![=]>()?;
+    let span = input.span();
+    input.call(Path::parse_mod_style).map_err(|_| {
+        Error::new(span, "`crate` is the path of `steadfast-std`, such as `crate = resilience`")
+    })
 }
 
 fn once<T>(to: &mut Option<T>, key: &Ident, value: T) -> Result<()> {

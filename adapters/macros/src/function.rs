@@ -20,7 +20,10 @@ pub(crate) fn expand(declared: &Declared, function: &ItemFn) -> Result<TokenStre
     let (receiver, arguments, inputs) = arguments(sig)?;
     let signature = Signature { inputs, ..sig.clone() };
 
-    let std = quote!(::steadfast_std::__macros);
+    let std = match &declared.home {
+        None => quote!(::steadfast_std::__macros),
+        Some(home) => quote!(#home::__macros),
+    };
     let [handle, operation, error] = ["handle", "operation", "error"].map(local);
     let name = &declared.name;
     let making = make_handle(declared, &std);

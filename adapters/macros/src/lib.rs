@@ -1,5 +1,5 @@
-//! `#[resilient]`, the attribute that makes a function a named operation. It is part of
-//! `steadfast-std`, by its feature `macros`, and documented there.
+//! `#[resilient]`, the attribute that makes a function a named operation. It is to be had as
+//! `#[steadfast::resilient]`, by the feature `macros` of `steadfast-std`, and documented there.
 
 mod declared;
 mod function;
@@ -14,9 +14,9 @@ use declared::Declared;
 ///
 /// ```
 /// use steadfast::{Class, Classify, Verdict};
-/// use steadfast_std::{Resilience, Stopped, install, resilient};
+/// use steadfast_std::{Resilience, Stopped, install};
 ///
-/// #[resilient("ai_summarize", strategy = "critical", fallback = first_line)]
+/// #[steadfast::resilient("ai_summarize", strategy = "critical", fallback = first_line)]
 /// async fn summarize(text: &str) -> Result<String, AppError> {
 ///     // .. ask the model ..
 /// #   Err(AppError::Unavailable)
@@ -63,6 +63,11 @@ use declared::Declared;
 /// | `retry_all` | takes every error for a transient one |
 /// | `orchestrator = expression` | a `&'static Orchestrator<..>`, evaluated until the operation is registered; without it, that of the `Resilience` which the process has installed |
 /// | `clock = expression` | evaluated in each call; without it, `TokioClock` if the function is `async`, else `ThreadClock` |
+/// | `crate = path` | where `steadfast-std` is, if not at `::steadfast_std`: renamed, or re-exported by another crate |
+///
+/// The attribute is `steadfast::resilient` and `steadfast_std::resilient`. Either way its code is in
+/// `steadfast-std`, whose feature `macros` turns on that of `steadfast`: a project that has
+/// `steadfast` alone has no use for it.
 ///
 /// # Registration
 ///
@@ -87,16 +92,25 @@ use declared::Declared;
 /// ```compile_fail,E0277
 /// struct Prompt(String);
 ///
-/// #[steadfast_std::resilient("ask", retry_all)]
+/// #[steadfast::resilient("ask", retry_all)]
 /// fn ask(prompt: Prompt) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
 ///     Ok(prompt.0)
+/// }
+/// ```
+///
+/// A `crate` that is none:
+///
+/// ```compile_fail,E0433
+/// #[steadfast::resilient("ask", retry_all, crate = steadfast_standard)]
+/// fn ask(prompt: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(prompt.to_owned())
 /// }
 /// ```
 ///
 /// Errors that nobody classifies:
 ///
 /// ```compile_fail,E0277
-/// #[steadfast_std::resilient("ask")]
+/// #[steadfast::resilient("ask")]
 /// fn ask(prompt: &str) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
 ///     Ok(prompt.to_owned())
 /// }

@@ -75,4 +75,4 @@ pub use crate::resilient::{Stopped, Why};
 pub use crate::thread::ThreadClock;
 pub use crate::tokio::TokioClock;
 #[cfg(feature = "macros")]
-pub use steadfast_macros::resilient;
+pub use steadfast::resilient;

@@ -395,6 +395,66 @@ fn functions_first_called_at_once_wait_for_one_another() {
     assert_eq!(TABLE.len(), 8);
 }
 
+// --- Where it comes from --------------------------------------------------------------------------
+
+#[test]
+fn the_attribute_is_steadfasts_own() {
+    static TABLE: Orchestrator<4> = Orchestrator::new();
+    static CLOCK: ManualClock = ManualClock::new();
+
+    async fn spare(text: &str, _: AppError) -> Result<usize, AppError> {
+        Ok(text.len())
+    }
+
+    #[steadfast::resilient(
+        "ai_summarize",
+        strategy = "critical",
+        fallback = spare,
+        orchestrator = &TABLE,
+        clock = &CLOCK
+    )]
+    async fn summarize(text: &str) -> Result<usize, AppError> {
+        Err(AppError::Down(if text.is_empty() { "empty" } else { "full" }))
+    }
+
+    assert_eq!(CLOCK.block_on(summarize("text")), Ok(4));
+    let (effective, metrics) = (TABLE.effective("ai_summarize"), TABLE.metrics("ai_summarize"));
+    assert_eq!(effective.unwrap().strategy(), Strategy::Critical);
+    assert_eq!(metrics.unwrap().snapshot().calls.fell_back, 1);
+}
+
+/// A crate that hands `steadfast-std` on, with another clock for threads.
+mod company {
+    pub(crate) mod __macros {
+        pub(crate) use steadfast_std::__macros::*;
+
+        pub(crate) struct ThreadClock;
+
+        #[expect(clippy::new_ret_no_self, reason = "any clock does")]
+        impl ThreadClock {
+            pub(crate) const fn new() -> &'static steadfast::ManualClock {
+                &super::super::COMPANY_CLOCK
+            }
+        }
+    }
+}
+
+static COMPANY_CLOCK: ManualClock = ManualClock::new();
+
+#[test]
+fn a_crate_of_another_name_is_where_it_is_said_to_be() {
+    static TABLE: Orchestrator<4> = Orchestrator::new();
+
+    #[steadfast::resilient("own", crate = crate::company, retry_all, orchestrator = &TABLE)]
+    fn own(calls: &Cell<u32>) -> Result<u32, AppError> {
+        calls.set(calls.get() + 1);
+        if calls.get() < 3 { Err(AppError::Wrong) } else { Ok(calls.get()) }
+    }
+
+    assert_eq!(own(&Cell::new(0)), Ok(3));
+    assert!(COMPANY_CLOCK.now() > Instant::from_micros(2 * 2_000_000), "it waited by its clock");
+}
+
 // --- Clocks ---------------------------------------------------------------------------------------
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,6 @@
 //! Mistakes in what the attribute is given. All messages are its own.
 
-use steadfast_std::resilient;
+use steadfast::resilient;
 
 #[resilient(strategy = "critical")]
 fn no_name() -> Result<(), Error> {
@@ -34,6 +34,16 @@ fn given_twice() -> Result<(), Error> {
 
 #[resilient("name", retry_all, classify = verdict)]
 fn two_classifiers() -> Result<(), Error> {
+    Ok(())
+}
+
+#[resilient("name", crate = "steadfast_std")]
+fn crate_is_no_path() -> Result<(), Error> {
+    Ok(())
+}
+
+#[resilient("name", crate = steadfast_std, crate = steadfast_std)]
+fn crate_twice() -> Result<(), Error> {
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Functions that cannot be attempted again. All messages are the attribute's own.
 
-use steadfast_std::resilient;
+use steadfast::resilient;
 
 #[resilient("name")]
 fn no_result() {}
