@@ -99,7 +99,7 @@ pub(crate) fn expand(declared: &Declared, function: &ItemFn) -> Result<TokenStre
         #(#attrs)*
         #vis #signature {
             let #handle = match { #making } {
-                ::core::result::Result::Ok(handle) => handle #classified,
+                ::core::result::Result::Ok(handle) => #std::executing(handle #classified),
                 ::core::result::Result::Err(stopped) => {
                     return ::core::result::Result::Err(::core::convert::From::from(stopped));
                 }

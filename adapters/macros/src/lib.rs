@@ -77,6 +77,10 @@ use declared::Declared;
 /// An operation that cannot be registered, or nothing installed, is an error at each call until that
 /// is mended. The fallback is not asked: this is a mistake of the program, and not of the service.
 ///
+/// # Spans
+///
+/// With the feature `tracing` of `steadfast-std`, each call is a span as of `observe::Trace::traced`.
+///
 /// # Cancel-safety
 ///
 /// That of an execution: dropped at any point, the call gives everything back.

@@ -84,6 +84,8 @@ pub mod macros {
 
     pub use super::Stopped;
     use super::Why;
+    #[cfg(feature = "tracing")]
+    use crate::observe::{Trace as _, Traced};
     use crate::process;
     pub use crate::{ThreadClock, TokioClock};
 
@@ -152,6 +154,18 @@ pub mod macros {
             };
             Ok(*self.handle.get_or_init(|| handle))
         }
+    }
+
+    /// What the function executes by: each execution is a span.
+    #[cfg(feature = "tracing")]
+    pub fn executing<C: Clone>(handle: Handle<'_, C>) -> Traced<'_, C> {
+        handle.traced()
+    }
+
+    /// What the function executes by: the operation as it is.
+    #[cfg(not(feature = "tracing"))]
+    pub const fn executing<C>(handle: Handle<'_, C>) -> Handle<'_, C> {
+        handle
     }
 
     /// An argument again: the function has more attempts than arguments.

@@ -15,6 +15,7 @@ use steadfast::{
     Breaker, Class, Clock as _, ManualClock, OrElseError, Orchestrator, Policy, Strategy, Trip,
     Verdict,
 };
+use steadfast_std::Stopped;
 use steadfast_std::observe::{Trace as _, Tracing};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -132,6 +133,76 @@ fn a_dropped_execution_is_cancelled() {
     let cancelled =
         "INFO steadfast execution operation=ask strategy=balanced attempts=1 outcome=cancelled";
     assert_eq!(lines, [cancelled]);
+}
+
+#[test]
+fn a_call_of_a_resilient_function_is_a_span() {
+    static TABLE: Orchestrator<4> = Orchestrator::new().watched_by(&Tracing);
+    static CLOCK: ManualClock = ManualClock::new();
+
+    #[steadfast::resilient("later", retry_all, orchestrator = &TABLE, clock = &CLOCK)]
+    async fn later(calls: &Cell<u32>) -> Result<u32, Ended> {
+        let made = calls.replace(calls.get() + 1);
+        if made == 0 { Err(Ended) } else { Ok(made) }
+    }
+
+    async fn spare(_: Ended) -> Result<u32, Ended> {
+        Ok(7)
+    }
+
+    #[steadfast::resilient(
+        "spared",
+        strategy = "conservative",
+        retry_all,
+        fallback = spare,
+        orchestrator = &TABLE,
+        clock = &CLOCK
+    )]
+    async fn spared() -> Result<u32, Ended> {
+        Err(Ended)
+    }
+
+    fn never(_: Ended) -> Result<u32, Ended> {
+        Err(Ended)
+    }
+
+    #[steadfast::resilient("now", retry_all, orchestrator = &TABLE, clock = &CLOCK)]
+    fn now() -> Result<u32, Ended> {
+        Ok(1)
+    }
+
+    #[steadfast::resilient(
+        "refused",
+        retry_all,
+        fallback = never,
+        orchestrator = &TABLE,
+        clock = &CLOCK
+    )]
+    fn refused() -> Result<u32, Ended> {
+        Ok(1)
+    }
+
+    assert_eq!(refused(), Ok(1), "which registers it");
+    TABLE.breaker("refused").unwrap().force(CLOCK.now(), Mode::ForcedOpen);
+    let lines = seen(|| {
+        assert_eq!(CLOCK.block_on(later(&Cell::new(0))), Ok(1));
+        assert_eq!(CLOCK.block_on(spared()), Ok(7));
+        assert_eq!(now(), Ok(1));
+        assert_eq!(refused(), Err(Ended));
+    });
+    let spans: Vec<_> = lines.iter().filter(|line| line.contains(" execution ")).collect();
+    assert_eq!(
+        spans,
+        [
+            "INFO steadfast execution operation=later strategy=balanced attempts=2 outcome=succeeded",
+            "INFO steadfast execution operation=spared strategy=conservative \
+             stopped=no attempts left class=transient attempts=2 outcome=fell_back",
+            "INFO steadfast execution operation=now strategy=balanced attempts=1 outcome=succeeded",
+            "INFO steadfast execution operation=refused strategy=balanced stopped=breaker open \
+             attempts=0 outcome=refused",
+        ]
+    );
+    assert!(lines.iter().any(|line| line.contains(" retry ") && line.ends_with(" in execution")));
 }
 
 #[test]
@@ -273,6 +344,16 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Lines {
         let line =
             format!("{} {} {}{others}", metadata.level(), metadata.target(), metadata.name());
         self.0.lock().unwrap().push(line);
+    }
+}
+
+/// The error of a function without anything to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ended;
+
+impl From<Stopped> for Ended {
+    fn from(_: Stopped) -> Self {
+        Self
     }
 }
 
