@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use metrics::with_local_recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use steadfast::orchestrator::{Handle, Key, Registration};
+use steadfast::orchestrator::{Config, Handle, Key, Registration};
 use steadfast::policy::RetryAll;
 use steadfast::state::{Mode, Snapshot};
 use steadfast::{Class, Clock as _, ManualClock, OrElseError, Orchestrator, Strategy, Verdict};
@@ -31,6 +31,7 @@ fn counters_are_what_the_metrics_say_before_and_after_a_reset() {
     assert!(before.retries > 0 && before.slow > 0 && before.breaker.late_outcomes > 0);
     assert!(before.attempts.timed_out > 0 && before.attempts.cancelled > 0);
     assert!(before.calls.failed > 0 && before.calls.cancelled > 0 && before.breaker.opened > 0);
+    assert!(before.breaker.shadowed > 0);
     assert_counters_say(&published(), &before);
 
     table.reset_all_metrics().unwrap();
@@ -81,6 +82,32 @@ fn gauges_say_what_is_now() {
     let text = page();
     let median = value(&text, "steadfast_call_latency_seconds{operation=\"ask\",quantile=\"0.5\"}");
     assert!((1.8..2.2).contains(&median), "{median}");
+}
+
+#[test]
+fn a_breaker_that_is_switched_off_is_in_no_state() {
+    let (table, clock) = (table(), ManualClock::new());
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let page = || {
+        with_local_recorder(&recorder, || publish(&table, clock.now()));
+        recorder.handle().render()
+    };
+    table.breaker("ask").unwrap().force(clock.now(), Mode::ForcedOpen);
+    let text = page();
+    assert_line(&text, "steadfast_breaker_state{operation=\"ask\",state=\"open\"} 1");
+    assert!(value(&text, "steadfast_breaker_remaining_seconds{operation=\"ask\"}") > 0.0);
+
+    let off = Registration::new().given(Key::BreakerEnabled, 0);
+    let config = Config::<1>::new().try_operation("ask", off).unwrap();
+    table.configure(&config).unwrap();
+    let text = page();
+    for state in ["closed", "open", "half_open"] {
+        let line = format!("steadfast_breaker_state{{operation=\"ask\",state=\"{state}\"}} 0");
+        assert_line(&text, &line);
+    }
+    assert_line(&text, "steadfast_breaker_remaining_seconds{operation=\"ask\"} 0");
+    assert_line(&text, "steadfast_breaker_state{operation=\"idle\",state=\"closed\"} 1");
+    assert_eq!(table.health(clock.now(), None).total_circuit_breakers, 1, "the sum of all");
 }
 
 #[test]
@@ -167,6 +194,12 @@ fn mixture(table: &Orchestrator<4>, clock: &ManualClock) {
         Err::<u8, u8>(1)
     });
     assert!(late.is_err());
+    let breaker = table.breaker("ask").unwrap();
+    breaker.force(clock.now(), Mode::Shadow);
+    assert!(clock.block_on(handle.execute(clock, fails)).is_err(), "opens it");
+    assert!(clock.block_on(handle.execute(clock, || ready(Ok::<u8, u8>(1)))).is_ok(), "shadowed");
+    breaker.force(clock.now(), Mode::Normal);
+    breaker.reset();
 }
 
 fn value(page: &str, name: &str) -> f64 {
@@ -204,6 +237,7 @@ fn assert_counters_say(published: &BTreeMap<String, DebugValue>, raw: &Snapshot)
         ("breaker_transitions_total", "to = half_open", raw.breaker.half_opened),
         ("breaker_transitions_total", "to = closed", raw.breaker.closed),
         ("breaker_late_outcomes_total", "", raw.breaker.late_outcomes),
+        ("breaker_shadowed_total", "", raw.breaker.shadowed),
     ];
     for (name, label, value) in counters {
         let separator = if label.is_empty() { "" } else { ", " };

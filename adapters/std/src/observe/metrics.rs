@@ -26,14 +26,19 @@ use steadfast::{Instant, Orchestrator, Strategy};
 /// | `steadfast_refusals_total` | `reason`: breaker_open, gated, bulkhead_full, limited, budget, window, deadline, asked_wait |
 /// | `steadfast_breaker_transitions_total` | `to`: open, half_open, closed |
 /// | `steadfast_breaker_late_outcomes_total` | |
+/// | `steadfast_breaker_shadowed_total` | |
 ///
 /// | gauge | label |
 /// |---|---|
 /// | `steadfast_calls_in_flight`, `steadfast_attempts_in_flight` | |
 /// | `steadfast_strategy` | `strategy`: 1 for the operation's, 0 for the others |
-/// | `steadfast_breaker_state` | `state`: closed, open, half_open: 1 for its own, 0 for the others |
-/// | `steadfast_breaker_remaining_seconds` | until it admits again |
+/// | `steadfast_breaker_state` | `state`: closed, open, half_open: 1 for its own, 0 for the others; 0 for all where the breaker is switched off |
+/// | `steadfast_breaker_remaining_seconds` | until it admits again; 0 where it is switched off |
 /// | `steadfast_call_latency_seconds` | `quantile`: 0.5, 0.95, 0.99 of the calls that succeeded, since the process began; missing before the first |
+///
+/// So the sum of all `steadfast_breaker_state` is the number of breakers that are switched on. A gauge
+/// cannot be taken back: one that was published must say 0 when its breaker is switched off, or it
+/// would stay open for ever.
 ///
 /// ```
 /// use steadfast::{Clock, Orchestrator};
@@ -65,6 +70,7 @@ pub fn describe() {
     describe_counter!(REFUSALS, count, "Attempts not made, by reason.");
     describe_counter!(TRANSITIONS, count, "What breakers did.");
     describe_counter!(LATE, count, "Outcomes that came too late for the breaker.");
+    describe_counter!(SHADOWED, count, "Attempts that a breaker in shadow would have refused.");
     describe_gauge!(CALLS_IN_FLIGHT, count, "Calls under way.");
     describe_gauge!(ATTEMPTS_IN_FLIGHT, count, "Attempts under way.");
     describe_gauge!(STRATEGY, count, "1 for the strategy that the operation goes by.");
@@ -126,6 +132,7 @@ fn publish_counters(operation: &str, counted: &Snapshot) {
     absolute(SLOW, counted.slow);
     absolute(RETRIES, counted.retries);
     absolute(LATE, breaker.late_outcomes);
+    absolute(SHADOWED, breaker.shadowed);
     let set = |name: &'static str, value: u64| {
         gauge!(name, "operation" => operation.to_owned()).set(value as f64);
     };
@@ -150,14 +157,14 @@ fn publish_gauges<const BUCKETS: usize, const SHARDS: usize>(
         gauge!(STRATEGY, "operation" => operation.to_owned(), "strategy" => strategy.name())
             .set(one_if(strategy == own));
     }
-    let doing = breaker.state(now);
+    let doing = breaker.is_enabled().then(|| breaker.state(now));
     for (state, name) in
         [(State::Closed, "closed"), (State::Open, "open"), (State::HalfOpen, "half_open")]
     {
         gauge!(STATE, "operation" => operation.to_owned(), "state" => name)
-            .set(one_if(state == doing));
+            .set(one_if(doing == Some(state)));
     }
-    let remaining: Duration = breaker.remaining(now);
+    let remaining = doing.map_or(Duration::ZERO, |_| breaker.remaining(now));
     gauge!(REMAINING, "operation" => operation.to_owned()).set(remaining.as_secs_f64());
 }
 
@@ -172,6 +179,7 @@ const RETRIES: &str = "steadfast_retries_total";
 const REFUSALS: &str = "steadfast_refusals_total";
 const TRANSITIONS: &str = "steadfast_breaker_transitions_total";
 const LATE: &str = "steadfast_breaker_late_outcomes_total";
+const SHADOWED: &str = "steadfast_breaker_shadowed_total";
 const CALLS_IN_FLIGHT: &str = "steadfast_calls_in_flight";
 const ATTEMPTS_IN_FLIGHT: &str = "steadfast_attempts_in_flight";
 const STRATEGY: &str = "steadfast_strategy";
