@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use steadfast::orchestrator::{
     Effective, Key, Name, Orchestrator, Origin, RegisterError, Registration, Warning,
 };
+use steadfast::state::{FINE, NO_WINDOW};
 use steadfast::{ManualClock, Strategy};
 use steadfast_std::config::{Preset, Problems};
 use steadfast_std::{OperationWarning, Resilience};
@@ -112,6 +113,83 @@ fn what_is_at_odds_with_a_registration_is_told_for_every_operation() {
     let only_a = r#"{"operations": {"a": {"retry": {"min": 40}}}}"#;
     resilience.configure_json(only_a).unwrap();
     assert_eq!(TABLE.effective("a").unwrap().get(Key::Min), 40_000_000);
+}
+
+#[test]
+fn what_a_window_cannot_do_is_told_at_the_setting_that_asks_for_it() {
+    const RATE_OF_NOTHING: &str = "a rate of breaker needs breaker.of_last or breaker.within";
+    const ALONE: &str = "breaker.within needs breaker.failure_rate or breaker.slow_rate";
+    const BOTH: &str = "breaker.of_last must not be given beside breaker.within";
+    const AT_MOST: &str = "breaker.failures is 23 at most beside breaker.within";
+    let resilience = Resilience::new();
+    register(&resilience, "a", Registration::new());
+    let before = everything(&resilience);
+    for (breaker, expected) in [
+        (r#"{"failure_rate": 50}"#, &[("failure_rate", RATE_OF_NOTHING)][..]),
+        (r#"{"slow_rate": 50, "slow_after": 1}"#, &[("slow_rate", RATE_OF_NOTHING)]),
+        (
+            r#"{"failure_rate": 9, "slow_rate": 9, "slow_after": 1}"#,
+            &[("failure_rate", RATE_OF_NOTHING)],
+        ),
+        (
+            r#"{"slow_rate": 50, "of_last": 9}"#,
+            &[("slow_rate", "breaker.slow_rate needs breaker.slow_after")],
+        ),
+        (
+            r#"{"slow_rate": 50}"#,
+            &[
+                ("slow_rate", RATE_OF_NOTHING),
+                ("slow_rate", "breaker.slow_rate needs breaker.slow_after"),
+            ],
+        ),
+        (r#"{"failure_rate": 50, "of_last": 9, "within": 9}"#, &[("of_last", BOTH)]),
+        (r#"{"within": 60}"#, &[("within", ALONE)]),
+        (r#"{"failures": 24, "failure_rate": 50, "within": 60}"#, &[("failures", AT_MOST)]),
+        (r#"{"failures": 24, "within": 60}"#, &[("failures", AT_MOST)]),
+    ] {
+        let text = format!("{{\"operations\": {{\"a\": {{\"breaker\": {breaker}}}}}}}");
+        let found = resilience.configure_json(&text).unwrap_err();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(key, what)| format!("operations.a.breaker.{key}: {what}"))
+            .collect();
+        assert_eq!(lines(&found), expected, "{text}");
+        assert_eq!(everything(&resilience), before, "{text}");
+    }
+}
+
+#[test]
+fn a_window_that_the_table_has_no_room_for_is_told_at_the_setting_that_asks_for_it() {
+    static TABLE: Orchestrator<4, FINE, 1, NO_WINDOW> = Orchestrator::new();
+    const TOO_SMALL: &str = "the table's windows are too small for breaker.of_last, \
+                             breaker.failures or breaker.within";
+    let resilience = Resilience::over(&TABLE);
+    for (key, breaker) in [
+        ("of_last", r#"{"of_last": 24}"#),
+        ("of_last", r#"{"failure_rate": 50, "of_last": 9}"#),
+        ("failures", r#"{"failures": 24}"#),
+        ("within", r#"{"failure_rate": 50, "within": 60}"#),
+    ] {
+        let text = format!("{{\"operations\": {{\"a\": {{\"breaker\": {breaker}}}}}}}");
+        let found = resilience.configure_json(&text).unwrap_err();
+        assert_eq!(lines(&found), [format!("operations.a.breaker.{key}: {TOO_SMALL}")], "{text}");
+    }
+    let fits = r#"{"operations": {"a": {"breaker": {"failures": 5, "of_last": 23}}}}"#;
+    assert!(resilience.configure_json(fits).is_ok());
+}
+
+#[test]
+fn what_is_said_for_every_strategy_is_told_where_it_is_not_for_an_operation() {
+    static TABLE: Orchestrator<2> = Orchestrator::new()
+        .operation("a", Registration::new().given(Key::OpenMax, 60_000_000))
+        .operation("b", Registration::new());
+    let resilience = Resilience::over(&TABLE);
+    assert_eq!(
+        lines(&resilience.configure_json(r#"{"recovery_timeout": 61}"#).unwrap_err()),
+        ["recovery_timeout: breaker.open_max must not be below recovery_timeout, \
+          and is not for operations.a"]
+    );
+    resilience.configure_json(r#"{"recovery_timeout": 60}"#).unwrap();
 }
 
 #[test]
@@ -398,7 +476,7 @@ fn variables_at_odds_with_a_registration_are_named_and_nothing_changes() {
     assert_eq!(
         lines(&found),
         ["RETRY_EXPONENTIAL_MAX, RETRY_EXPONENTIAL_MIN: \
-          operations.a: retry.min must be below retry.max"]
+          exponential_min: exponential_min must be below retry.max, and is not for operations.a"]
     );
     assert_eq!(everything(&resilience), before);
     assert!(resilience.operation("a").is_ok());

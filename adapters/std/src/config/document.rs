@@ -77,13 +77,7 @@ impl Document {
     /// Where in this document `error` comes from.
     pub(crate) fn problem(&self, error: &ConfigError) -> Problem {
         match error {
-            ConfigError::Operation(name, conflict) => {
-                let given = self.operation(name);
-                let key = conflict.keys().into_iter().find(|key| given.get(*key).is_some());
-                let path = format!("operations.{}", segment(name.as_str()));
-                let path = key.map_or_else(|| path.clone(), |key| format!("{path}.{key}"));
-                Problem::new(path, conflict.to_string())
-            }
+            ConfigError::Operation(name, conflict) => self.operation_problem(name, *conflict),
             ConfigError::Strategy(strategy, conflict) => {
                 self.strategy_problem(*conflict, &[*strategy])
             }
@@ -112,6 +106,23 @@ impl Document {
             (conflict, self.strategy_problem(conflict, &strategies))
         };
         found.into_iter().map(problem).collect()
+    }
+
+    /// At what this document says of the operation, or else at what it says for every strategy.
+    fn operation_problem(&self, name: &Name, conflict: Conflict) -> Problem {
+        let (given, keys) = (self.operation(name), concerned(conflict));
+        let path = format!("{OPERATIONS}.{}", segment(name.as_str()));
+        if let Some(key) = keys.iter().find(|key| given.get(**key).is_some()) {
+            return Problem::new(format!("{path}.{key}"), conflict.to_string());
+        }
+        let flat = keys.iter().filter(|key| self.every.get(**key).is_some());
+        match flat.copied().find_map(Flat::of) {
+            Some(flat) => {
+                let what = conflict.to_string().replace(flat.key.path(), flat.name);
+                Problem::new(flat.name, format!("{what}, and is not for {path}"))
+            }
+            None => Problem::new(path, conflict.to_string()),
+        }
     }
 
     fn strategy_problem(&self, conflict: Conflict, strategies: &[Strategy]) -> Problem {
@@ -321,6 +332,17 @@ impl Reader {
         };
         let what = format!("is no setting{hint}");
         self.problems.push(Problem::new(path, what).allowed(names.join(", ")));
+    }
+}
+
+/// The settings of which one, where it is given, is what is wrong.
+fn concerned(conflict: Conflict) -> Vec<Key> {
+    match conflict {
+        Conflict::RateOfNothing => vec![Key::FailureRate, Key::SlowRate],
+        Conflict::SlowAfterMissing => vec![Key::SlowRate],
+        Conflict::WithinAlone => vec![Key::Within],
+        Conflict::WindowTooSmall => vec![Key::OfLast, Key::Failures, Key::Within],
+        _ => conflict.keys().into(),
     }
 }
 
