@@ -14,6 +14,9 @@
 //! for problem in &problems {
 //!     eprintln!("{problem}");
 //! }
+//! for warning in problems.warnings() {
+//!     eprintln!("{warning}");
+//! }
 //! resilience.configure_json(r#"{ "operations": { "summarize": "critical" } }"#)?;
 //!
 //! let summarize = resilience.operation("summarize")?.retry_all(); // Copy, and 'static: keep it.
@@ -62,11 +65,12 @@ mod resilient;
 mod thread;
 mod tokio;
 
+pub use crate::config::warning::OperationWarning;
 pub use crate::keyed::{Full, Keyed};
 pub use crate::process::{AlreadyInstalled, OperationError, install, operation};
 #[cfg(feature = "reload")]
 pub use crate::reload::{ReloadError, Watching};
-pub use crate::resilience::{OperationWarning, Resilience};
+pub use crate::resilience::Resilience;
 #[cfg(feature = "macros")]
 #[doc(hidden)]
 pub use crate::resilient::macros as __macros;

@@ -12,7 +12,8 @@ use std::time::Instant as StdInstant;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use crate::config::Problems;
-use crate::resilience::{OperationWarning, Resilience};
+use crate::config::warning::OperationWarning;
+use crate::resilience::Resilience;
 
 /// A file that is followed. Dropped, it is no longer: afterwards nothing is applied or told.
 #[derive(Debug)]

@@ -6,12 +6,14 @@ use std::ffi::OsString;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use steadfast::Strategy;
 use steadfast::orchestrator::{
     Config, ConfigError, Effective, Handle, Name, Orchestrator, RegisterError, Registration,
-    UnknownOperation, Warning,
+    UnknownOperation,
 };
 use steadfast::state::{FINE, FULL_WINDOW};
 
+use crate::config::warning::OperationWarning;
 use crate::config::{CUSTOM_CONFIG, Document, Environment, Preset, Problems, Reading};
 
 /// The operations of an application, with `N` places for them, configured by presets, documents and
@@ -46,16 +48,6 @@ pub struct Resilience<
     orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW>,
     /// What documents lie over. Whoever configures holds it.
     ground: &'static Mutex<Document>,
-}
-
-/// What is allowed, and probably not meant: for one operation, or for those of the default strategy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct OperationWarning {
-    /// The operation; none for what holds for operations that nothing is said about.
-    pub operation: Option<Name>,
-    /// What is probably not meant.
-    pub warning: Warning,
 }
 
 impl Resilience {
@@ -175,7 +167,9 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     /// An empty variable is none.
     ///
     /// What is wrong is left out: an unknown preset, a document with anything wrong in it, a single
-    /// variable. Each problem names its variable; whether to go on is the caller's decision.
+    /// variable, also one that is at odds with what an operation is registered with. Each problem
+    /// names its variable; whether to go on is the caller's decision. What the rest is warned of is in
+    /// [`Problems::warnings`].
     #[must_use = "what is wrong with the environment is in it"]
     pub fn configure_env(&self) -> Problems {
         self.configure_vars(env::vars_os())
@@ -188,14 +182,25 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
         vars: impl IntoIterator<Item = (K, V)>,
     ) -> Problems {
         let mut ground = self.ground();
-        let Environment { ground: document, ground_from, custom, mut problems } =
-            Environment::read(vars);
+        let mut environment = Environment::read(vars);
+        let objections = |document: &Document| match document.config() {
+            Ok(config) => self.objections(&config),
+            Err(error) => vec![error],
+        };
+        let effective = |name: &Name| self.orchestrator.effective(name.as_str()).ok();
+        let document = environment.fit(objections, effective);
         match self.go_by(Reading::of(document.clone())) {
-            Ok(_) => *ground = document,
-            Err(wrong) => problems.push_all_of(&ground_from, wrong),
+            Ok(warnings) => {
+                *ground = document;
+                environment.problems.warn(warnings);
+            }
+            Err(wrong) => environment.problems.push_all_of(&environment.names(), wrong),
         }
-        if let Some(Err(wrong)) = custom.map(|text| self.go_by(ground.under(&text))) {
-            problems.push_all_of(CUSTOM_CONFIG, wrong);
+        let Environment { custom, mut problems, .. } = environment;
+        match custom.map(|text| self.go_by(ground.under(&text))) {
+            Some(Ok(warnings)) => problems.warn(warnings),
+            Some(Err(wrong)) => problems.push_all_of(CUSTOM_CONFIG, wrong),
+            None => {}
         }
         problems
     }
@@ -205,11 +210,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     pub fn warnings(&self) -> Vec<OperationWarning> {
         self.orchestrator
             .iter()
-            .flat_map(|view| {
-                let operation = Some(view.name());
-                let warnings: Vec<_> = view.effective().warnings().collect();
-                warnings.into_iter().map(move |warning| OperationWarning { operation, warning })
-            })
+            .flat_map(|view| warnings_of(Some(view.name()), &view.effective()))
             .collect()
     }
 
@@ -224,24 +225,31 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
             }
         };
         if judges {
-            self.orchestrator.check(&config, |error| {
-                if error != ConfigError::Busy {
-                    problems.push(document.problem(&error));
-                }
-            });
+            for error in self.objections(&config) {
+                problems.push(document.problem(&error));
+            }
         }
         problems.or(())?;
         let busy = |error: &ConfigError| matches!(error, ConfigError::Busy);
         patiently(|| self.orchestrator.configure(&config), busy)
             .map_err(|error| document.problem(&error))?;
-        let default = document.default_strategy.unwrap_or_default();
         let none = Registration::new();
-        let by_default = Effective::resolve(default, &document.every, &none, &none);
-        let by_default = by_default.iter().flat_map(Effective::warnings);
-        let mut warnings: Vec<_> =
-            by_default.map(|warning| OperationWarning { operation: None, warning }).collect();
-        warnings.extend(self.warnings());
-        Ok(warnings)
+        let strategies = Strategy::ALL.into_iter().flat_map(|strategy| {
+            Effective::resolve(strategy, &document.every, &none, &none)
+                .map_or_else(|_| Vec::new(), |effective| warnings_of(None, &effective))
+        });
+        Ok(strategies.chain(self.warnings()).collect())
+    }
+
+    /// Why the table would not go by `config`.
+    fn objections(&self, config: &Config<MOST>) -> Vec<ConfigError> {
+        let mut found = Vec::new();
+        self.orchestrator.check(config, |error| {
+            if error != ConfigError::Busy {
+                found.push(error);
+            }
+        });
+        found
     }
 
     fn ground(&self) -> MutexGuard<'static, Document> {
@@ -286,13 +294,10 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     }
 }
 
-impl fmt::Display for OperationWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.operation {
-            Some(name) => write!(f, "{name}: {}", self.warning),
-            None => write!(f, "by default: {}", self.warning),
-        }
-    }
+fn warnings_of(operation: Option<Name>, effective: &Effective) -> Vec<OperationWarning> {
+    let strategy = effective.strategy();
+    let warnings = effective.warnings();
+    warnings.map(|warning| OperationWarning { operation, strategy, warning }).collect()
 }
 
 /// What `act` comes to once no other writer of the table is in its way; each is there for

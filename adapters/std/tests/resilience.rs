@@ -246,12 +246,31 @@ fn warnings_are_returned_with_the_operation_and_what_they_are_about_holds() {
 }
 
 #[test]
-fn what_holds_for_operations_to_come_is_warned_of_too() {
+fn what_is_said_for_every_strategy_is_warned_of_by_each_strategy() {
     let resilience = Resilience::new();
-    let warnings = resilience.configure_json(r#"{"circuit_breaker_threshold": 3}"#).unwrap();
-    let by_default = warnings.iter().find(|warning| warning.operation.is_none()).unwrap();
-    assert_eq!(by_default.warning, Warning::OpensAlone);
-    assert!(by_default.to_string().starts_with("by default: breaker.failures is less than"));
+    let shown = |text| {
+        let warnings = resilience.configure_json(text).unwrap();
+        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    // 7 attempts are critical's alone.
+    assert_eq!(
+        shown(r#"{"circuit_breaker_threshold": 8}"#),
+        ["by critical: breaker.failures is less than retry.attempts + 2: \
+          one execution may open the breaker"]
+    );
+    assert_eq!(shown(r#"{"circuit_breaker_threshold": 9}"#), [""; 0]);
+    assert_eq!(
+        shown(r#"{"max_delay_seconds": 7}"#),
+        ["balanced", "critical"]
+            .map(|name| format!("by {name}: retry.window is over before the last retry may start"))
+    );
+    // An operation may be better off than its strategy.
+    let text = r#"{"circuit_breaker_threshold": 8, "operations": {
+        "a": {"strategy": "critical", "retry": {"attempts": 6}}, "b": "critical"
+    }}"#;
+    let lines = shown(text);
+    let whose: Vec<_> = lines.iter().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(whose, ["by critical", "b"]);
 }
 
 #[test]
@@ -398,12 +417,14 @@ fn single_variables_set_one_thing_each() {
 fn each_single_variable_that_is_wrong_is_named_and_the_others_are_gone_by() {
     let long = format!("{}_RESILIENCE_STRATEGY", "A".repeat(33));
     let (resilience, found) = Resilience::from_vars([
-        ("RETRY_MAX_ATTEMPTS", "4"),
+        ("RETRY_MAX_ATTEMPTS", "11"),
         ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "21"),
         ("CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "soon"),
         ("DEFAULT_RESILIENCE_STRATEGY", "Balanced"),
         ("RETRY_MAX_DELAY", "4.9"),
         ("RETRY_EXPONENTIAL_MULTIPLIER", "NaN"),
+        ("RETRY_EXPONENTIAL_MIN", "0.49"),
+        ("RETRY_EXPONENTIAL_MAX", "2m"),
         ("RETRY_JITTER_ENABLED", "2"),
         ("RETRY_JITTER_MAX", "0x1"),
         ("AI_SUMMARIZE_RESILIENCE_STRATEGY", "fast"),
@@ -426,14 +447,17 @@ fn each_single_variable_that_is_wrong_is_named_and_the_others_are_gone_by() {
             "DEFAULT_RESILIENCE_STRATEGY: \"Balanced\" is not among them (did you mean balanced?): \
              aggressive, balanced, conservative or critical"
                 .into(),
+            "RETRY_EXPONENTIAL_MAX: \"2m\" is not a number: a number of seconds, 5 to 120".into(),
+            "RETRY_EXPONENTIAL_MIN: 0.49 is out of range: a number of seconds, 0.5 to 10".into(),
             "RETRY_EXPONENTIAL_MULTIPLIER: NaN is not a number: a number of seconds, 0.1 to 5"
                 .into(),
             "RETRY_JITTER_ENABLED: 2 is not true or false: true or false".into(),
             "RETRY_JITTER_MAX: \"0x1\" is not a number: a number of seconds, 0.1 to 10".into(),
+            "RETRY_MAX_ATTEMPTS: 11 is out of range: a whole number, 1 to 10".into(),
             "RETRY_MAX_DELAY: 4.9 is out of range: a number of seconds, 5 to 600".to_owned(),
         ]
     );
-    assert_eq!(character(&resilience, "a").1[0], 4);
+    assert_eq!(character(&resilience, "a").1[0], 3);
     let classify = resilience.orchestrator().effective("ai_classify").unwrap();
     assert_eq!(classify.strategy(), Strategy::Critical);
 }
@@ -466,20 +490,98 @@ fn a_variable_that_is_not_text_is_named() {
 }
 
 #[test]
-fn variables_at_odds_with_a_registration_are_named_and_nothing_changes() {
-    static TABLE: Orchestrator<2> =
+fn a_variable_at_odds_with_a_registration_is_left_out_by_name_and_no_other() {
+    static TABLE: Orchestrator<3> = Orchestrator::new()
+        .operation("a", Registration::new().given(Key::Max, 3_000_000))
+        .operation("b", Registration::new())
+        .operation("c", Registration::new().given(Key::OpenMax, 60_000_000));
+    let resilience = Resilience::over(&TABLE);
+    let found = resilience.configure_vars([
+        ("RETRY_EXPONENTIAL_MIN", "5"),
+        ("RETRY_EXPONENTIAL_MAX", "50"),
+        ("RETRY_MAX_ATTEMPTS", "4"),
+        ("CIRCUIT_BREAKER_RECOVERY_TIMEOUT", "61"),
+        ("A_RESILIENCE_STRATEGY", "conservative"),
+        ("B_RESILIENCE_STRATEGY", "critical"),
+        ("D_RESILIENCE_STRATEGY", "critical"),
+    ]);
+    let mut found = lines(&found);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            // Conservative waits 4 s at least.
+            "A_RESILIENCE_STRATEGY: retry.min must be below retry.max, and is not for operations.a",
+            "CIRCUIT_BREAKER_RECOVERY_TIMEOUT: breaker.open_max must not be below \
+             CIRCUIT_BREAKER_RECOVERY_TIMEOUT, and is not for operations.c",
+            "D_RESILIENCE_STRATEGY: operations: all 3 places of the table are taken",
+            "RETRY_EXPONENTIAL_MIN: RETRY_EXPONENTIAL_MIN must be below retry.max, \
+             and is not for operations.a",
+        ]
+    );
+    let get = |name, key| TABLE.effective(name).unwrap().get(key);
+    assert_eq!([get("a", Key::Attempts), get("b", Key::Attempts)], [4, 4]);
+    assert_eq!([get("b", Key::Min), get("b", Key::Max)], [3_000_000, 50_000_000]);
+    assert_eq!(TABLE.effective("b").unwrap().strategy(), Strategy::Critical);
+    assert_eq!(TABLE.effective("a").unwrap().strategy(), Strategy::Balanced);
+}
+
+#[test]
+fn a_default_strategy_or_a_preset_at_odds_with_a_registration_is_left_out() {
+    static TABLE: Orchestrator<1> =
         Orchestrator::new().operation("a", Registration::new().given(Key::Max, 3_000_000));
     let resilience = Resilience::over(&TABLE);
-    let before = everything(&resilience);
-    let found = resilience
-        .configure_vars([("RETRY_EXPONENTIAL_MIN", "5"), ("RETRY_EXPONENTIAL_MAX", "50")]);
+    let found = resilience.configure_vars([
+        ("DEFAULT_RESILIENCE_STRATEGY", "conservative"),
+        ("RETRY_MAX_ATTEMPTS", "4"),
+    ]);
     assert_eq!(
         lines(&found),
-        ["RETRY_EXPONENTIAL_MAX, RETRY_EXPONENTIAL_MIN: \
-          exponential_min: exponential_min must be below retry.max, and is not for operations.a"]
+        ["DEFAULT_RESILIENCE_STRATEGY: retry.min must be below retry.max, \
+          and is not for operations.a"]
     );
-    assert_eq!(everything(&resilience), before);
-    assert!(resilience.operation("a").is_ok());
+    assert_eq!(TABLE.effective("a").unwrap().get(Key::Attempts), 4);
+
+    static SLOW: Orchestrator<1> =
+        Orchestrator::new().operation("a", Registration::new().given(Key::Min, 6_000_000));
+    let resilience = Resilience::over(&SLOW);
+    let found = resilience.configure_vars([
+        ("RESILIENCE_PRESET", "development"),
+        ("RESILIENCE_CUSTOM_CONFIG", r#"{"retry_attempts": 6}"#),
+    ]);
+    assert_eq!(
+        lines(&found),
+        ["RESILIENCE_PRESET: exponential_min: exponential_min must be below exponential_max, \
+          and is not for operations.a"]
+    );
+    assert_eq!(SLOW.effective("a").unwrap().get(Key::Attempts), 6);
+}
+
+#[test]
+fn what_variables_are_warned_of_stands_beside_their_problems() {
+    let warned = |vars: &[(&str, &str)]| {
+        let (_, found) = Resilience::from_vars(vars.iter().copied());
+        let warnings = found.warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+        (found.len(), warnings)
+    };
+    const OPENS_ALONE: &str = "breaker.failures is less than retry.attempts + 2: \
+                               one execution may open the breaker";
+    let by = |names: &[&str]| names.iter().map(|name| format!("{name}: {OPENS_ALONE}")).collect();
+    let threshold = ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "8");
+    assert_eq!(warned(&[]), (0, vec![]));
+    assert_eq!(warned(&[threshold]), (0, by(&["by critical"])));
+    let summarize = ("SUMMARIZE_RESILIENCE_STRATEGY", "critical");
+    let wrong = ("RETRY_MAX_ATTEMPTS", "0");
+    let both = by(&["by critical", "summarize"]);
+    assert_eq!(warned(&[threshold, summarize, wrong]), (1, both));
+    // The document's are those of all that is gone by, the preset among it.
+    let preset = ("RESILIENCE_PRESET", "simple");
+    let document = ("RESILIENCE_CUSTOM_CONFIG", r#"{"operations": {"a": "balanced"}}"#);
+    assert_eq!(warned(&[preset]), (0, vec![]));
+    let (none, warnings) =
+        warned(&[preset, ("RESILIENCE_CUSTOM_CONFIG", r#"{"retry_attempts": 4}"#)]);
+    assert_eq!((none, warnings.len()), (0, 4), "{warnings:?}");
+    assert_eq!(warned(&[preset, document]), (0, vec![]));
 }
 
 #[test]
@@ -516,8 +618,9 @@ fn a_warning_says_whose_it_is() {
     sent(&resilience);
     let warnings = resilience.configure_preset(Preset::Development).unwrap();
     sent(&warnings);
-    let [OperationWarning { operation: None, warning: Warning::OpensAlone, .. }] = warnings[..]
-    else {
-        panic!("{warnings:?}")
+    let opens_alone = |warning: &OperationWarning| {
+        (warning.operation, warning.warning) == (None, Warning::OpensAlone)
     };
+    assert!(warnings.iter().all(opens_alone), "{warnings:?}");
+    assert_eq!(Vec::from_iter(warnings.iter().map(|warning| warning.strategy)), Strategy::ALL);
 }

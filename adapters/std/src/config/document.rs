@@ -115,13 +115,13 @@ impl Document {
         if let Some(key) = keys.iter().find(|key| given.get(**key).is_some()) {
             return Problem::new(format!("{path}.{key}"), conflict.to_string());
         }
-        let flat = keys.iter().filter(|key| self.every.get(**key).is_some());
-        match flat.copied().find_map(Flat::of) {
-            Some(flat) => {
-                let what = conflict.to_string().replace(flat.key.path(), flat.name);
-                Problem::new(flat.name, format!("{what}, and is not for {path}"))
-            }
-            None => Problem::new(path, conflict.to_string()),
+        let given = keys.into_iter().filter(|key| self.every.get(*key).is_some());
+        let flat: Vec<_> = given.filter_map(Flat::of).collect();
+        let rename = |what: String, flat: &&Flat| what.replace(flat.key.path(), flat.name);
+        let what = flat.iter().fold(conflict.to_string(), rename);
+        match flat.first() {
+            Some(flat) => Problem::new(flat.name, format!("{what}, and is not for {path}")),
+            None => Problem::new(path, what),
         }
     }
 

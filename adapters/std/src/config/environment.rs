@@ -3,25 +3,39 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-use steadfast::orchestrator::{Kind, Name, Registration};
+use steadfast::Strategy;
+use steadfast::orchestrator::{ConfigError, Effective, Key, Kind, Name, Origin, Registration};
 
 use super::document::{Document, with};
 use super::flat::{self, Flat};
 use super::preset::Preset;
 use super::problem::{Problem, Problems};
 use super::tree::{Node, scalar};
-use super::value::{STRATEGY, read_strategy};
+use super::value::{STRATEGY, read_strategy, segment};
 
 /// What environment variables say, and what is wrong with them.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
     /// What documents lie over: a preset, or the single variables.
-    pub(crate) ground: Document,
-    /// The variables that it comes from.
-    pub(crate) ground_from: String,
+    given: Vec<Variable>,
     /// A document of its own.
     pub(crate) custom: Option<String>,
     pub(crate) problems: Problems,
+}
+
+/// A variable that says something.
+#[derive(Debug)]
+struct Variable {
+    name: String,
+    says: Says,
+}
+
+#[derive(Debug)]
+enum Says {
+    Preset(Preset),
+    Setting(&'static Flat, u64),
+    DefaultStrategy(Strategy),
+    Strategy(Name, Strategy),
 }
 
 impl Environment {
@@ -38,6 +52,34 @@ impl Environment {
             environment.preset(&preset);
         }
         Self { custom, ..environment }
+    }
+
+    /// What documents lie over. What does not go together is left out, and what a table objects to,
+    /// whose operations have the settings `effective` now.
+    pub(crate) fn fit(
+        &mut self,
+        objections: impl Fn(&Document) -> Vec<ConfigError>,
+        effective: impl Fn(&Name) -> Option<Effective>,
+    ) -> Document {
+        loop {
+            let (document, before) = (self.document(), self.given.len());
+            self.leave_out_for_strategies(&document);
+            if self.given.len() == before {
+                // One at a time: what is left out for it may have caused the others.
+                match objections(&document).first() {
+                    Some(objection) => self.leave_out(&document, objection, &effective),
+                    None => return document,
+                }
+            }
+            if self.given.len() == before {
+                return document;
+            }
+        }
+    }
+
+    /// The variables that are gone by.
+    pub(crate) fn names(&self) -> String {
+        self.given.iter().map(|variable| variable.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     /// The variables that mean something here, and are not empty.
@@ -66,10 +108,7 @@ impl Environment {
 
     fn preset(&mut self, name: &str) {
         match name.parse::<Preset>() {
-            Ok(preset) => {
-                self.ground = Document::default().under(preset.document()).document;
-                self.ground_from = PRESET.into();
-            }
+            Ok(preset) => self.give(PRESET, Says::Preset(preset)),
             Err(_) => {
                 let what = format!("{name:?} is no preset");
                 self.problems.push(Problem::new(PRESET, what).allowed(PRESETS));
@@ -79,13 +118,11 @@ impl Environment {
 
     /// The variables that set one thing each. One that is wrong is left out.
     fn single(&mut self, vars: BTreeMap<String, String>) {
-        let mut given = Vec::new();
-        self.ground_from = vars.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         for (name, value) in vars {
             if let Some(flat) = flat::ALL.iter().find(|flat| flat.variable == name) {
                 let on = if flat.is_flag() { flag(&value) } else { None };
                 match flat.read(&on.map_or_else(|| scalar(&value), Node::Flag)) {
-                    Ok(value) => given.push((flat, value)),
+                    Ok(value) => self.give(&name, Says::Setting(flat, value)),
                     Err(what) => {
                         self.problems.push(Problem::new(name, what).allowed(flat.allowed()));
                     }
@@ -94,7 +131,6 @@ impl Environment {
                 self.strategy(&name, operation, value);
             }
         }
-        self.lay_out(given);
     }
 
     fn strategy(&mut self, variable: &str, operation: &str, value: String) {
@@ -105,39 +141,108 @@ impl Environment {
             }
         };
         if operation == DEFAULT {
-            self.ground.default_strategy = Some(strategy);
-            return;
+            return self.give(variable, Says::DefaultStrategy(strategy));
         }
         match Name::new(&operation.to_lowercase()) {
-            Ok(name) => {
-                self.ground.operations.retain(|(there, _)| *there != name);
-                self.ground.operations.push((name, Registration::by(strategy)));
-            }
+            Ok(name) => self.give(variable, Says::Strategy(name, strategy)),
             Err(error) => self.problems.push(Problem::new(variable, error.to_string())),
         }
     }
 
-    /// Sets what goes together, and leaves out what does not.
-    fn lay_out(&mut self, mut given: Vec<(&'static Flat, u64)>) {
-        loop {
-            self.ground.every = given
-                .iter()
-                .fold(Registration::new(), |every, (flat, value)| with(every, flat.key, *value));
-            let before = given.len();
-            for (conflict, problem) in self.ground.strategy_problems() {
-                let keys = conflict.keys();
-                let Problem { mut path, mut what, .. } = problem;
-                for flat in keys.into_iter().filter_map(Flat::of) {
-                    path = path.replace(flat.name, flat.variable);
-                    what = what.replace(flat.name, flat.variable);
+    fn give(&mut self, name: &str, says: Says) {
+        self.given.push(Variable { name: name.into(), says });
+    }
+
+    fn document(&self) -> Document {
+        let mut document = Document::default();
+        for Variable { says, .. } in &self.given {
+            match *says {
+                Says::Preset(preset) => document = document.under(preset.document()).document,
+                Says::Setting(flat, value) => {
+                    document.every = with(document.every, flat.key, value);
                 }
-                self.problems.push(Problem::new(path, what));
-                given.retain(|(flat, _)| !keys.contains(&flat.key));
-            }
-            if given.len() == before {
-                return;
+                Says::DefaultStrategy(strategy) => document.default_strategy = Some(strategy),
+                Says::Strategy(name, strategy) => {
+                    document.operations.retain(|(there, _)| *there != name);
+                    document.operations.push((name, Registration::by(strategy)));
+                }
             }
         }
+        document
+    }
+
+    /// Leaves out what is not for every strategy.
+    fn leave_out_for_strategies(&mut self, document: &Document) {
+        for (conflict, problem) in document.strategy_problems() {
+            let keys = conflict.keys();
+            let Problem { mut path, mut what, .. } = problem;
+            for flat in keys.into_iter().filter_map(Flat::of) {
+                path = path.replace(flat.name, flat.variable);
+                what = what.replace(flat.name, flat.variable);
+            }
+            self.problems.push(Problem::new(path, what));
+            self.given.retain(|variable| !variable.sets_one_of(&keys));
+        }
+    }
+
+    /// Leaves out what causes `objection`, and says so.
+    fn leave_out(
+        &mut self,
+        document: &Document,
+        objection: &ConfigError,
+        effective: impl Fn(&Name) -> Option<Effective>,
+    ) {
+        let causes = self.causes(objection, effective);
+        let (left_out, given): (Vec<_>, _) =
+            core::mem::take(&mut self.given).into_iter().partition(|it| causes.contains(&it.name));
+        self.given = given;
+        let names = causes.join(", ");
+        match objection {
+            ConfigError::Operation(operation, conflict) if names != PRESET => {
+                let rename = |what: String, it: &Variable| match it.says {
+                    Says::Setting(flat, _) => what.replace(flat.key.path(), flat.variable),
+                    _ => what,
+                };
+                let what = left_out.iter().fold(conflict.to_string(), rename);
+                let operation = segment(operation.as_str());
+                let what = format!("{what}, and is not for operations.{operation}");
+                self.problems.push(Problem::new(names, what));
+            }
+            _ if left_out.is_empty() => {}
+            _ => self.problems.push_all_of(&names, document.problem(objection).into()),
+        }
+    }
+
+    /// The names of the variables without which there would be no `objection`.
+    fn causes(
+        &self,
+        objection: &ConfigError,
+        effective: impl Fn(&Name) -> Option<Effective>,
+    ) -> Vec<String> {
+        let named = |is: &dyn Fn(&Variable) -> bool| -> Vec<String> {
+            self.given.iter().filter(|it| is(it)).map(|it| it.name.clone()).collect()
+        };
+        let ConfigError::Operation(operation, conflict) = objection else {
+            // Too many operations: the last of those that are new.
+            let new = |it: &Variable| matches!(&it.says, Says::Strategy(name, _) if effective(name).is_none());
+            return named(&new).pop().into_iter().collect();
+        };
+        // Under a setting of the operation's own, the variable's does not count.
+        let own = |key| effective(operation).is_some_and(|it| it.origin(key) == Origin::Registered);
+        let keys: Vec<_> = conflict.keys().into_iter().filter(|key| !own(*key)).collect();
+        let by_strategy =
+            |it: &Variable| matches!(&it.says, Says::Strategy(name, _) if name == operation);
+        let by_default = |it: &Variable| matches!(it.says, Says::DefaultStrategy(_));
+        let by_preset = |it: &Variable| matches!(it.says, Says::Preset(_));
+        let suspects: [&dyn Fn(&Variable) -> bool; 4] =
+            [&|it| it.sets_one_of(&keys), &by_strategy, &by_default, &by_preset];
+        suspects.into_iter().map(named).find(|causes| !causes.is_empty()).unwrap_or_default()
+    }
+}
+
+impl Variable {
+    fn sets_one_of(&self, keys: &[Key]) -> bool {
+        matches!(self.says, Says::Setting(flat, _) if keys.contains(&flat.key))
     }
 }
 

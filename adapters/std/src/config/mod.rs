@@ -76,6 +76,9 @@
 //! | `default_strategy` | as above | |
 //! | `operation_overrides` | the strategy of each operation | |
 //!
+//! What is probably not meant by it is warned of strategy by strategy: a threshold of 8 is enough for
+//! three of them, and not for the seven attempts of `critical`.
+//!
 //! A document may have both forms: what the structured one says of an operation wins over what the
 //! flat one says for every strategy. An operation has one strategy, wherever it is named.
 //!
@@ -94,6 +97,7 @@ mod preset;
 mod problem;
 mod tree;
 mod value;
+pub(crate) mod warning;
 
 pub use document::config_from_json;
 pub(crate) use document::{Document, Reading};

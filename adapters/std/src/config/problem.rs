@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::warning::OperationWarning;
+
 /// One thing that is wrong with a configuration, shown as
 /// `operations.summarize.retry.attempts: 0 is out of range: a whole number, 1 to 50`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +19,14 @@ pub struct Problem {
 }
 
 /// What is wrong with a configuration. The first 16 are kept, the others are counted.
+///
+/// Where the rest is gone by all the same, as that of an [environment](crate::Resilience::from_env),
+/// what that is warned of stands beside it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     kept: Vec<Problem>,
     more: usize,
+    warnings: Vec<OperationWarning>,
 }
 
 impl Problem {
@@ -57,6 +63,16 @@ impl Problems {
         self.kept.is_empty()
     }
 
+    /// What is probably not meant of that which is gone by. It is no problem.
+    #[must_use]
+    pub fn warnings(&self) -> &[OperationWarning] {
+        &self.warnings
+    }
+
+    pub(crate) fn warn(&mut self, warnings: Vec<OperationWarning>) {
+        self.warnings = warnings;
+    }
+
     pub(crate) fn push(&mut self, problem: Problem) {
         if self.kept.len() < KEPT {
             self.kept.push(problem);
@@ -90,7 +106,7 @@ impl<'p> IntoIterator for &'p Problems {
 
 impl From<Problem> for Problems {
     fn from(problem: Problem) -> Self {
-        Self { kept: vec![problem], more: 0 }
+        Self { kept: vec![problem], ..Self::default() }
     }
 }
 
