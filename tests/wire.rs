@@ -55,7 +55,7 @@ fn a_configuration_is_these_bytes_on_every_machine() {
 const FULL: &[u8] = &[
     1, 0, 0, 0, 1,                               // no default, nothing for every strategy, one operation
     1, b'x',
-    4, 30,                                       // critical, thirty settings
+    4, 32,                                       // critical, all settings
         1,  1,                                   //   retry.enabled = true
         2,  50,                                  //   retry.attempts = 50
         3,  2,                                   //   retry.backoff = exponential
@@ -86,6 +86,8 @@ const FULL: &[u8] = &[
         28, 0x80, 0xc0, 0xdd, 0xee, 0xc1, 0x02,  //   breaker.lease = 86 400 000 000 µs
         29, 3,                                   //   breaker.mode = shadow
         30, 0x80, 0x80, 0x80, 0x80, 0x08,        //   bulkhead.slots = 2 147 483 648
+        31, 0x80, 0x80, 0x80, 0x80, 0x08,        //   limits.requests_per_minute
+        32, 0x80, 0x80, 0x80, 0x80, 0x08,        //   limits.tokens_per_minute
 ];
 
 #[test]
@@ -119,7 +121,7 @@ fn a_reader_by_bytes_and_words_of_32_bits_gets_the_same_numbers() {
         [high, low]
     }
     let (head, settings) = FULL.split_at(9);
-    assert_eq!(head.last(), Some(&30), "so many settings follow");
+    assert_eq!(head.last(), Some(&32), "so many settings follow");
     let mut bytes = settings.iter().copied();
     for key in Key::ALL {
         assert_eq!(bytes.next(), Some(key.tag()));

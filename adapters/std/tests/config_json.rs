@@ -47,7 +47,7 @@ const PERCENT: [(&str, u64); 2] = [("0.1", 1), ("100", 1_000)];
 const BEYOND_PERCENT: [&str; 4] = ["0", "0.0999999999", "100.1", "100.0000000001"];
 
 #[rustfmt::skip]
-const BOUNDS: [Row; 25] = [
+const BOUNDS: [Row; 27] = [
     ("retry.attempts",           WHOLE,   [("1", 1), ("50", 50)],         ["0", "-1", "51", "99999999999999999999999999"]),
     ("retry.multiplier",         SECONDS, HOUR,                           BEYOND_HOUR),
     ("retry.min",                SECONDS, HOUR,                           BEYOND_HOUR),
