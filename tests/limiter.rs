@@ -1,5 +1,5 @@
 //! Requests and tokens a minute: buckets, reservations, and the stage of an execution.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
 
@@ -14,7 +14,9 @@ use steadfast::policy::Stage;
 use steadfast::state::{
     Limit, LimitRule, LimitRuleError, Limited, Limiter, Reservation, SharedBuckets,
 };
-use steadfast::{Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Policy, Reason, Trip};
+use steadfast::{
+    Backoff, Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Policy, Reason, Trip,
+};
 
 const MINUTE: u64 = 60_000_000;
 
@@ -33,14 +35,15 @@ fn taken(limiter: &Limiter, now: Instant, most: u32) -> u32 {
 
 #[test]
 fn a_bucket_holds_a_minute_and_fills_up_in_one() {
-    for limit in [1, 3, 60, 1_000] {
+    for limit in [1, 3, 7, 9, 60, 700, 1_000, 9_999, 45_001] {
         let limiter = Limiter::new(LimitRule::requests(limit));
         assert_eq!(taken(&limiter, at(0), 2 * limit), limit);
         // So much earlier none has come back, and so much later one has.
         let one = MINUTE.div_ceil(limit.into());
-        assert_eq!(taken(&limiter, at(one - 1), limit), 0, "{limit}");
+        assert_eq!(taken(&limiter, at(one - one.min(2)), limit), 0, "{limit}");
         assert_eq!(taken(&limiter, at(one), limit), 1, "{limit}");
-        assert_eq!(taken(&limiter, at(one + MINUTE), 2 * limit), limit);
+        // A little later: what is rounded up of each adds up.
+        assert_eq!(taken(&limiter, at(one + MINUTE + 1_000), 2 * limit), limit);
         assert_eq!(taken(&limiter, at(one + 100 * MINUTE), 2 * limit), limit);
     }
 }
@@ -120,20 +123,45 @@ fn what_an_answer_took_corrects_what_was_estimated_both_ways() {
 }
 
 #[test]
-fn a_clock_that_steps_back_gives_one_bucket_too_early_and_wedges_nobody() {
-    for step in [11_000_000, MINUTE, 3_600_000_000, 86_400_000_000] {
+fn a_clock_that_steps_back_stands_still_and_wedges_nobody() {
+    for step in [1_000, 7_000_000, 11_000_000, MINUTE, 3_600_000_000, 86_400_000_000] {
         let limiter = Limiter::new(LimitRule::requests(6));
-        let noon = 12 * 3_600_000_000_u64 * 10;
+        let noon = 432_000_000_000_u64;
         assert_eq!(taken(&limiter, at(noon), 10), 6);
-        assert_eq!(taken(&limiter, at(noon - step), 10), 6, "{step}: too early, once");
         assert_eq!(taken(&limiter, at(noon - step), 10), 0, "{step}");
-        assert_eq!(taken(&limiter, at(noon - step + MINUTE / 6), 10), 1, "{step}");
+        // The second of the last call, and all that was missing, from the new reading on.
+        let refused = limiter.try_reserve(at(noon - step), 0).unwrap_err();
+        let wait = refused.admits_at.since(at(noon - step));
+        let longest = Duration::from_micros(MINUTE / 6 + step.min(11_000_000) + 1_048_576);
+        assert!(wait <= longest, "{step}: {wait:?}");
+        assert_eq!(taken(&limiter, refused.admits_at, 10), 1, "{step}");
+        assert_eq!(taken(&limiter, at(noon - step + 2 * MINUTE), 10), 6, "{step}");
     }
-    // Another thread's reading is a little older: nothing comes of it.
-    let limiter = Limiter::new(LimitRule::requests(6));
-    let noon = 43_200_000_000_u64;
-    assert_eq!(taken(&limiter, at(noon), 10), 6);
-    assert_eq!(taken(&limiter, at(noon - 7_000_000), 10), 0);
+}
+
+#[test]
+fn an_answer_that_is_settled_by_an_old_reading_fills_no_bucket() {
+    for old in [0, 20_000_000, 59_000_000, 3_000_000_000] {
+        let limiter = Limiter::new(LimitRule::tokens(60_000));
+        let now = 3_600_000_000;
+        let spent = limiter.try_reserve(at(now - old), 1_000).unwrap().begin();
+        while spend(&limiter, at(now), 1_000).is_ok() {}
+        spent.settle(at(now - old), 2_000);
+        assert!(spend(&limiter, at(now), 1).is_err(), "{old}");
+        assert!(spend(&limiter, at(now + 900_000), 1).is_err(), "{old}");
+        assert!(spend(&limiter, at(now + 2_100_000), 1).is_ok(), "{old}");
+    }
+}
+
+#[test]
+fn a_reservation_that_is_held_for_long_gives_back_what_time_has_not() {
+    for held in [59_000_000, 70_000_000, 120_000_000, 290_000_000, 3_600_000_000] {
+        let limiter = Limiter::new(LimitRule::requests(10));
+        let all: Vec<_> = (0..10).map(|_| limiter.try_reserve(at(0), 0).unwrap()).collect();
+        let there = taken(&limiter, at(held), 20);
+        drop(all);
+        assert!(there + taken(&limiter, at(held), 20) <= 10, "{held}");
+    }
 }
 
 #[test]
@@ -219,9 +247,18 @@ fn threads_together_take_no_more_than_there_is() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Take { tokens: u32, begin: bool },
-    Settle { estimated: u32, actual: u32 },
+    Take {
+        tokens: u32,
+        begin: bool,
+    },
+    Settle {
+        estimated: u32,
+        actual: u32,
+    },
     Wait(u64),
+    /// A reservation that is dropped many steps later.
+    Hold(u32),
+    Drop,
 }
 
 fn steps(limit: u32) -> impl Strategy<Value = Vec<Step>> {
@@ -232,6 +269,7 @@ fn steps(limit: u32) -> impl Strategy<Value = Vec<Step>> {
         1 => (tokens.clone(), tokens)
             .prop_map(|(estimated, actual)| Step::Settle { estimated, actual }),
         4 => (0..MINUTE / 4).prop_map(Step::Wait),
+        1 => (MINUTE..3 * MINUTE).prop_map(Step::Wait),
         1 => (0..1_u64 << 40).prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..120)
@@ -253,6 +291,7 @@ proptest! {
                     now += micros;
                     level = full.min(level + i128::from(limit) * i128::from(micros));
                 }
+                Step::Hold(_) | Step::Drop => {}
                 Step::Settle { estimated, actual } => {
                     limiter.settle(at(now), estimated, actual);
                     let more = i128::from(actual) - i128::from(estimated);
@@ -264,7 +303,9 @@ proptest! {
                     let price = i128::from(tokens) * i128::from(MINUTE);
                     match limiter.try_reserve(at(now), tokens) {
                         Ok(reservation) => {
-                            prop_assert!(price <= level + refunded * i128::from(limit), "at {now}");
+                            // And 256 µs, by which many that were rounded up are as many as there are.
+                            let most = level + (refunded + 257) * i128::from(limit);
+                            prop_assert!(price <= most, "at {now}");
                             if begin {
                                 let _ = reservation.begin();
                                 level -= price;
@@ -291,6 +332,47 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #[test]
+    fn in_no_time_is_more_taken_than_a_bucket_and_what_comes_back_in_it(
+        (limit, steps) in (1..=2_000_u32).prop_flat_map(|limit| (Just(limit), holds(limit))),
+    ) {
+        let limiter = Limiter::new(LimitRule::tokens(limit));
+        let (mut now, mut spent, mut held) = (0_u64, Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::Wait(micros) => now += micros,
+                Step::Take { tokens, .. } => if spend(&limiter, at(now), tokens).is_ok() {
+                    spent.push((now, u128::from(tokens)));
+                },
+                Step::Hold(tokens) => held.extend(limiter.try_reserve(at(now), tokens).ok()),
+                Step::Drop | Step::Settle { .. } => held.clear(),
+            }
+        }
+        for (first, &(begin, _)) in spent.iter().enumerate() {
+            let mut sum = 0;
+            for &(end, tokens) in &spent[first..] {
+                sum += tokens;
+                // What was given back is counted to a second of 2^20 µs.
+                let time = u128::from(MINUTE + end - begin + 1_048_576 + 257);
+                prop_assert!(sum * u128::from(MINUTE) <= u128::from(limit) * time, "{begin} to {end}");
+            }
+        }
+    }
+}
+
+fn holds(limit: u32) -> impl Strategy<Value = Vec<Step>> {
+    let tokens = 0..=limit;
+    let step = prop_oneof![
+        6 => tokens.clone().prop_map(|tokens| Step::Take { tokens, begin: true }),
+        3 => tokens.prop_map(Step::Hold),
+        2 => Just(Step::Drop),
+        4 => (0..MINUTE / 4).prop_map(Step::Wait),
+        1 => (MINUTE / 2..3 * MINUTE).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..80)
 }
 
 // In an execution.
@@ -325,13 +407,25 @@ fn an_attempt_that_is_limited_is_not_made_and_the_error_says_until_when() {
 }
 
 #[test]
-fn each_attempt_takes_a_request_the_retries_too() {
+fn each_attempt_takes_a_request_and_nobody_sleeps_towards_a_refusal() {
     static LIMITER: Limiter = Limiter::new(LimitRule::requests(3));
     let policy = Policy::new().attempts(5).limiter(&LIMITER).retry_all();
     let clock = ManualClock::new();
-    let limited = clock.block_on(policy.execute(&clock, failing)).unwrap_err();
+    let slowly = policy.backoff(Backoff::constant(Duration::from_secs(4)));
+    let limited = clock.block_on(slowly.execute(&clock, failing)).unwrap_err();
+    // Made at 0, 4 and 8 s; at 12 s there is none.
     assert_eq!((limited.stopped, limited.attempts), (Reason::Limited, 3));
     assert!(limited.last.is_some(), "the last error is kept");
+    assert_eq!((clock.now(), limited.retry_at), (at(8_000_000), Some(at(20_000_000))));
+    // One that comes back during the wait is enough.
+    let later = policy.backoff(Backoff::constant(Duration::from_secs(12)));
+    clock.advance(Duration::from_secs(12));
+    let limited = clock.block_on(later.execute(&clock, failing)).unwrap_err();
+    assert_eq!((limited.attempts, clock.now()), (1, at(20_000_000)));
+    let later = policy.backoff(Backoff::constant(Duration::from_secs(20))).attempts(2);
+    clock.advance(Duration::from_secs(20));
+    let made = clock.block_on(later.execute(&clock, failing)).unwrap_err();
+    assert_eq!((made.stopped, made.attempts), (Reason::Attempts, 2));
 }
 
 #[test]
@@ -342,6 +436,9 @@ fn what_the_limiter_gave_goes_back_when_the_breaker_then_refuses() {
         fn take(&self, now: Instant, tokens: u32) -> Result<steadfast::state::Taken, Limited> {
             core::mem::forget(self.1.try_acquire(now).unwrap());
             self.0.take(now, tokens)
+        }
+        fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+            self.0.look(at, tokens)
         }
         fn refund(&self, taken: steadfast::state::Taken) {
             self.0.refund(taken);

@@ -244,6 +244,8 @@ fn a_warning_begins_with_the_setting_that_it_is_of() {
         (Warning::ManyAttempts, Key::Attempts),
         (Warning::ManyProbes, Key::Probes),
         (Warning::LeaseShort, Key::Lease),
+        (Warning::SlowAfterAlone, Key::SlowAfter),
+        (Warning::MinCallsAlone, Key::MinCalls),
     ];
     clauses(&warnings.map(|(warning, _)| warning));
     for (warning, key) in warnings {

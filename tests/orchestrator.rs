@@ -134,6 +134,18 @@ fn failures_and_a_rate_of_one_layer_leave_the_outcomes_of_the_layer_below() {
 }
 
 #[test]
+fn what_is_registered_holds_without_what_is_configured() {
+    let table = Orchestrator::<1>::new();
+    let configured = Registration::new().given(Key::Max, 100_000_000);
+    let config = Config::<1>::new().try_operation("op", configured).unwrap();
+    table.configure(&config).unwrap();
+    let odd = Registration::new().given(Key::Min, 50_000_000);
+    let error = table.get_or_register("op", odd).map(|_| ()).unwrap_err();
+    assert_eq!(error, RegisterError::Conflict(Conflict::MinNotBelowMax));
+    assert!(table.configure(&Config::<0>::new()).is_ok());
+}
+
+#[test]
 fn what_is_switched_off_stays_off_for_a_caller_that_names_a_strategy() {
     let table = Orchestrator::<1>::new();
     let off = Registration::new().given(Key::RetryEnabled, 0);
@@ -897,11 +909,6 @@ fn settings_that_do_not_go_together_name_each_other() {
     let within = Registration::new().given(Key::Within, 60_000_000);
     let alone = "breaker.within needs breaker.failure_rate or breaker.slow_rate";
     assert_eq!(conflict(within), alone);
-    let least = Registration::new().given(Key::MinCalls, 20);
-    let alone = "breaker.min_calls needs breaker.failure_rate or breaker.slow_rate";
-    assert_eq!(conflict(least), alone);
-    let slow = rate.given(Key::OfLast, 50).given(Key::SlowAfter, 1_000_000);
-    assert_eq!(conflict(slow), "breaker.slow_after needs breaker.slow_rate");
     let both = rate.given(Key::OfLast, 50).given(Key::Within, 60_000_000);
     assert_eq!(conflict(both), "breaker.of_last must not be given beside breaker.within");
     let many = rate.given(Key::Within, 60_000_000).given(Key::Failures, 24);
@@ -922,6 +929,10 @@ fn what_is_probably_not_meant_is_warned_of() {
     let rate = base.given(Key::FailureRate, 500).given(Key::OfLast, 50);
     assert_eq!(warnings(rate.given(Key::MinCalls, 5)), [], "attempts + 2");
     assert_eq!(warnings(rate.given(Key::MinCalls, 4)), [Warning::RatesAlone]);
+    assert_eq!(warnings(base.given(Key::MinCalls, 20)), [Warning::MinCallsAlone]);
+    assert_eq!(warnings(rate.given(Key::SlowAfter, 2_000_000)), [Warning::SlowAfterAlone]);
+    let slow = rate.given(Key::SlowRate, 500).given(Key::SlowAfter, 2_000_000);
+    assert_eq!(warnings(slow), []);
     assert_eq!(warnings(base.given(Key::Window, 7_000_000)), [Warning::WindowShort]);
     let many =
         base.given(Key::Attempts, 8).given(Key::Failures, 10).given(Key::Window, 86_000_000_000);

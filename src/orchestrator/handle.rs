@@ -227,8 +227,9 @@ impl<C> Handle<'_, C> {
         self.strategy.unwrap_or_else(|| self.entry.effective().strategy())
     }
 
-    /// Has the tokens of one attempt be the `actual` ones that it took, instead of those
-    /// [estimated](Self::estimate): what is too much goes back, what is missing is taken.
+    /// Has the tokens of one attempt be the `actual` ones that it took, instead of those that this
+    /// handle [estimated](Self::estimate): what is too much goes back, what is missing is taken. To be
+    /// told once for each attempt that was made by this handle, when its answer says it.
     pub fn settle_tokens(&self, now: Instant, actual: u32) {
         self.entry.settle(now, self.estimate, actual);
     }

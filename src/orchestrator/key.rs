@@ -305,6 +305,8 @@ const fn spec(key: Key, tag: u8, path: &'static str, kind: Kind, (min, max): (u6
     Spec { key, tag, path, kind, min, max }
 }
 
+// A bit of a word each.
+const _: () = assert!(KEYS <= 32);
 /// How many settings there are.
 pub(super) const KEYS: usize = SPECS.len();
 const SECOND: u64 = 1_000_000;

@@ -46,10 +46,6 @@ pub enum Conflict {
     OfLastAndWithin,
     /// A time is given, and no rate.
     WithinAlone,
-    /// When an outcome is slow is given, and no rate of slow ones.
-    SlowAfterAlone,
-    /// The outcomes that a rate needs are given, and no rate.
-    MinCallsAlone,
     /// More failures are asked for than a breaker remembers whose window is a time.
     FailuresBesideWithin,
     /// The longest open period is shorter than the first.
@@ -75,9 +71,13 @@ pub enum Warning {
     ManyProbes,
     /// A probe that takes all the time of an attempt comes late.
     LeaseShort,
+    /// When an outcome is slow is given, and no rate of slow ones.
+    SlowAfterAlone,
+    /// The outcomes that a rate needs are given, and no rate.
+    MinCallsAlone,
 }
 
-/// Where a setting comes from, the strongest first.
+/// Where a setting comes from: the strongest first, and what nobody gives last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -291,6 +291,8 @@ impl Effective {
     pub fn warnings(&self) -> impl Iterator<Item = Warning> {
         let settings = self.settings();
         let (failures, attempts) = (settings.failures(), settings.attempts);
+        let given = self.configured | self.registered | self.every;
+        let gives = |key: Key| given & key.bit() != 0;
         let (window, one_more) = (settings.breaker_window, attempts.saturating_add(2));
         let waits = (1..attempts)
             .fold(Duration::ZERO, |sum, k| sum.saturating_add(settings.backoff.longest(k)));
@@ -298,6 +300,8 @@ impl Effective {
         [
             (breaks && failures < one_more, Warning::OpensAlone),
             (breaks && window.has_rate() && window.calls_needed() < one_more, Warning::RatesAlone),
+            (gives(Key::SlowAfter) && window.slow_rate_limit().is_none(), Warning::SlowAfterAlone),
+            (gives(Key::MinCalls) && !window.has_rate(), Warning::MinCallsAlone),
             (settings.retry_enabled && settings.window < waits, Warning::WindowShort),
             (attempts > 7, Warning::ManyAttempts),
             (breaks && settings.breaker.probe_count() > failures, Warning::ManyProbes),
@@ -354,15 +358,13 @@ impl Effective {
 
 impl Conflict {
     /// In the order in which they are found.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 8] = [
         Self::MinNotBelowMax,
         Self::OfLastBelowFailures,
         Self::RateOfNothing,
         Self::SlowAfterMissing,
         Self::OfLastAndWithin,
         Self::WithinAlone,
-        Self::SlowAfterAlone,
-        Self::MinCallsAlone,
         Self::FailuresBesideWithin,
         Self::OpenMaxBelowOpenFor,
     ];
@@ -390,9 +392,9 @@ impl Conflict {
             // None: it follows from the other. Beside a rate, it is of the rate alone.
             Self::OfLastBelowFailures => one != 0 && one < other && !has_rate(values),
             Self::RateOfNothing => has_rate(values) && of_last == 0 && within == 0,
-            Self::SlowAfterMissing | Self::SlowAfterAlone => one != 0 && other == 0,
+            Self::SlowAfterMissing => one != 0 && other == 0,
             Self::OfLastAndWithin => one != 0 && other != 0,
-            Self::WithinAlone | Self::MinCallsAlone => one != 0 && !has_rate(values),
+            Self::WithinAlone => one != 0 && !has_rate(values),
             Self::FailuresBesideWithin => one > REMEMBERED && other != 0,
             // In the unit that both are kept in.
             Self::OpenMaxBelowOpenFor => one != 0 && one.div_ceil(32) < other.div_ceil(32),
@@ -410,8 +412,6 @@ impl Conflict {
             Self::SlowAfterMissing => [Key::SlowRate, Key::SlowAfter],
             Self::OfLastAndWithin => [Key::OfLast, Key::Within],
             Self::WithinAlone => [Key::Within, Key::FailureRate],
-            Self::SlowAfterAlone => [Key::SlowAfter, Key::SlowRate],
-            Self::MinCallsAlone => [Key::MinCalls, Key::FailureRate],
             Self::FailuresBesideWithin => [Key::Failures, Key::Within],
             Self::OpenMaxBelowOpenFor => [Key::OpenMax, Key::OpenFor],
         }
@@ -424,12 +424,12 @@ impl fmt::Display for Conflict {
         let must = match self {
             Self::MinNotBelowMax => "must be below",
             Self::OfLastBelowFailures | Self::OpenMaxBelowOpenFor => "must not be below",
-            Self::SlowAfterMissing | Self::SlowAfterAlone => "needs",
+            Self::SlowAfterMissing => "needs",
             Self::OfLastAndWithin => "must not be given beside",
             Self::RateOfNothing => {
                 return f.write_str("a rate of breaker needs breaker.of_last or breaker.within");
             }
-            Self::WithinAlone | Self::MinCallsAlone => {
+            Self::WithinAlone => {
                 return write!(f, "{one} needs {other} or {}", Key::SlowRate);
             }
             Self::FailuresBesideWithin => {
@@ -457,6 +457,10 @@ impl fmt::Display for Warning {
             Self::WindowShort => "retry.window is over before the last retry may start",
             Self::ManyAttempts => "retry.attempts is more than 7",
             Self::ManyProbes => "breaker.probes is more than breaker.failures",
+            Self::SlowAfterAlone => "breaker.slow_after is given without breaker.slow_rate",
+            Self::MinCallsAlone => {
+                "breaker.min_calls is given without breaker.failure_rate or breaker.slow_rate"
+            }
             Self::LeaseShort => {
                 "breaker.lease is shorter than timeout.attempt: a slow probe comes late"
             }
@@ -517,7 +521,7 @@ const fn get(values: &[u32; KEYS], key: Key) -> u64 {
 const fn sources(key: Key) -> u32 {
     match key {
         Key::OfLast => Key::Failures.bit() | Key::Within.bit(),
-        Key::MinCalls => RATES | Key::OfLast.bit() | Key::Within.bit(),
+        Key::MinCalls => RATES,
         Key::Lease => Key::OpenFor.bit() | Key::AttemptTimeout.bit(),
         _ => 0,
     }

@@ -184,6 +184,9 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
             Place::None => return Err(RegisterError::Full { capacity: N }),
         };
         let every = self.every.load();
+        // By itself too: a configuration that no longer names it must not be at odds with it.
+        resolve::<WINDOW>(&every, &registration, &Registration::new())
+            .map_err(RegisterError::Conflict)?;
         let effective = resolve::<WINDOW>(&every, &registration, &configured)
             .map_err(RegisterError::Conflict)?;
         let row = match place {

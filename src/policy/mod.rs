@@ -16,7 +16,7 @@
 //! After a failure, another attempt is made only if all of these hold, asked in this order: the
 //! class allows it · attempts are left · the budget pays · the wait ends inside the retry window and
 //! before the deadline · the service asked for no longer wait than allowed · the breaker will admit
-//! at the end of the wait · the clock [pays](crate::Clock::pay_for_wake_up) for waking up then.
+//! at the end of the wait · the limiter will have enough then · the clock [pays](crate::Clock::pay_for_wake_up) for waking up then.
 //! Otherwise the execution returns at once: nobody sleeps towards a refusal.
 //!
 //! A retry waits on for the clock's [next wake-up](crate::Clock::next_wake_up) if all of these hold
@@ -331,7 +331,7 @@ impl<'s, C: Copy> Policy<'s, C> {
     }
 
     /// Takes one request and the [estimated](Self::estimate) tokens of `limiter` for each attempt. They
-    /// are spent when it begins.
+    /// are spent when it is granted, and a retry is not made towards a refusal.
     #[must_use]
     pub const fn limiter(self, limiter: &'s dyn Limit) -> Self {
         Self { parts: Parts { limiter: Some(limiter), ..self.parts }, ..self }

@@ -443,7 +443,8 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         cut: bool,
         pace: &dyn Pace,
     ) -> Result<(Instant, Duration), Refusal> {
-        let &Policy { limits, backoff, parts: Parts { breaker, budget, .. }, .. } = self.policy();
+        let &Policy { limits, backoff, parts, .. } = self.policy();
+        let Parts { breaker, budget, limiter, estimate, .. } = parts;
         // With two attempts under way, either may have asked.
         let asked_until = self.asked_until;
         let asked = asked_until.map(|until| until.micros_since(now));
@@ -488,6 +489,10 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
             if let Some(Err(open)) = breaker.map(|breaker| breaker.peek(at)) {
                 let until = asked_until.max(Some(open.admits_at));
                 return Err(Refusal { until, ..no(Reason::BreakerOpen) });
+            }
+            if let Some(Err(limited)) = limiter.map(|limiter| limiter.look(at, estimate)) {
+                let until = asked_until.max(Some(limited.admits_at));
+                return Err(Refusal { until, ..no(Reason::Limited) });
             }
             Ok(())
         };

@@ -35,12 +35,13 @@ pub enum LimitRuleError {
 
 /// Two buckets, of requests and of tokens, that calls share: 24 bytes, no lock, no heap.
 ///
-/// A bucket holds what its limit allows in a minute and fills up at that rate, so that in any time of
-/// T seconds no more is taken than limit · (1 + T/60). What is taken is rounded up to 62.5 ns of that
-/// time: of ten million requests a minute, that costs 1 % at most.
+/// A bucket holds what its limit allows in a minute and fills up at that rate. So in any time of T
+/// seconds no more is taken than limit · (1 + T/60), to a millisecond of that rate, and but for what
+/// earlier calls gave back. What a call takes is rounded up to 62.5 ns of the rate: all of up to
+/// ten million requests a minute can be taken at once, and of as many tokens, one by one, 99 %.
 ///
-/// A clock that steps back by more than 10 s finds a full bucket: once so much too early, and no wedge.
-/// What is given back late is counted to a second.
+/// A clock that steps back by more than about 9 s stands still for a bucket: nothing comes too early, and
+/// nobody waits for longer than without the step.
 ///
 /// ```
 /// use steadfast::Instant;
@@ -48,12 +49,12 @@ pub enum LimitRuleError {
 ///
 /// static LIMITER: Limiter = Limiter::new(LimitRule::requests(60).and_tokens(90_000));
 ///
-/// let now = Instant::from_micros(0); // from your clock
-/// if let Ok(reservation) = LIMITER.try_reserve(now, 1_200) {
+/// # let clock = || Instant::from_micros(0);
+/// if let Ok(reservation) = LIMITER.try_reserve(clock(), 1_200) {
 ///     // Dropped before that, it would give back what it took.
 ///     let spent = reservation.begin();
 ///     // .. make the call; its answer says what it took ..
-///     spent.settle(now, 950);
+///     spent.settle(clock(), 950);
 /// }
 /// ```
 #[derive(Debug)]
@@ -79,11 +80,20 @@ pub trait Limit: Sync {
     /// There is less left of one of them: then nothing is taken.
     fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited>;
 
+    /// Whether [`take`](Self::take) would find that much at `at`: loads, and nothing else, unless the
+    /// clock was set back.
+    ///
+    /// # Errors
+    ///
+    /// It would not.
+    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited>;
+
     /// Gives back what was taken for a call that was not made.
     fn refund(&self, taken: Taken);
 
     /// Has the tokens of a call that was made be `actual` instead of the `estimated` ones that were
-    /// taken. More than the bucket has is a debt, of one bucket at most.
+    /// taken: once for each call, at the `now` that the clock then says. More than the bucket has is a
+    /// debt, of one bucket at most.
     fn settle(&self, now: Instant, estimated: u32, actual: u32);
 }
 
@@ -103,6 +113,8 @@ struct Part {
     price: u32,
     /// From when on that time counts: what was missing before comes back first.
     since: u32,
+    /// The second in which it was taken.
+    second: u32,
 }
 
 /// Requests and tokens for a call that is about to be made. Dropped before it [begins](Self::begin),
@@ -201,6 +213,26 @@ impl LimitRule {
         self.requests == 0 && self.tokens == 0
     }
 
+    /// What one request costs, and what `tokens` do.
+    const fn prices(&self, tokens: u32) -> (Price, Price) {
+        let (request, token) = (time(1, self.requests), time(1, self.tokens));
+        let most_requests = match self.requests {
+            // All of them, whatever is rounded up of each.
+            0..=EXACT => self.requests * request,
+            _ => MINUTE,
+        };
+        let most_tokens = match self.tokens {
+            0 => 0,
+            exact if MINUTE % exact == 0 => MINUTE,
+            // As much more as so many calls round up, and never a whole token.
+            _ => MINUTE + if token > ROUNDED { ROUNDED } else { token - 1 },
+        };
+        (
+            Price { time: request, most: most_requests },
+            Price { time: time(tokens, self.tokens), most: most_tokens },
+        )
+    }
+
     pub(crate) const fn to_words(self) -> [u32; LIMIT_RULE_WORDS] {
         [self.requests, self.tokens]
     }
@@ -240,6 +272,11 @@ impl<B: Borrow<Limiter> + Sync> Limit for B {
         buckets.take(rule, now, tokens)
     }
 
+    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+        let Limiter { rule, buckets } = self.borrow();
+        buckets.look(rule, at, tokens)
+    }
+
     fn refund(&self, taken: Taken) {
         self.borrow().buckets.refund(taken);
     }
@@ -253,6 +290,10 @@ impl<B: Borrow<Limiter> + Sync> Limit for B {
 impl Limit for &(dyn Limit + '_) {
     fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited> {
         (**self).take(now, tokens)
+    }
+
+    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+        (**self).look(at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -277,22 +318,35 @@ impl SharedBuckets {
     ///
     /// There is less left of one of them: then nothing is taken, and the longer wait is told.
     pub fn take(&self, rule: &LimitRule, now: Instant, tokens: u32) -> Result<Taken, Limited> {
-        let (of_requests, of_tokens) = (price(1, rule.requests), price(tokens, rule.tokens));
-        if of_tokens > MINUTE {
+        // Nothing is taken of the one that the other would have to give back, if that can be seen.
+        self.look(rule, now, tokens)?;
+        let limited = |wait| Limited::at(now, wait);
+        let (of_requests, of_tokens) = rule.prices(tokens);
+        let now = Reading::of(now);
+        let requests = self.requests.take(now, of_requests).map_err(limited)?;
+        match self.tokens.take(now, of_tokens) {
+            Ok(tokens) => Ok(Taken { requests, tokens }),
+            Err(wait) => {
+                self.requests.refund(requests);
+                Err(limited(wait))
+            }
+        }
+    }
+
+    /// See [`Limit::look`].
+    ///
+    /// # Errors
+    ///
+    /// There is less left of one of them: the longer wait is told.
+    pub fn look(&self, rule: &LimitRule, at: Instant, tokens: u32) -> Result<(), Limited> {
+        let (of_requests, of_tokens) = rule.prices(tokens);
+        if of_tokens.time > of_tokens.most {
             return Err(Limited { admits_at: Instant::MAX });
         }
-        match self.requests.take_if(rule.requests, now, of_requests) {
-            Ok(requests) => match self.tokens.take_if(rule.tokens, now, of_tokens) {
-                Ok(tokens) => Ok(Taken { requests, tokens }),
-                Err(wait) => {
-                    self.requests.refund(requests);
-                    Err(Limited::at(now, wait))
-                }
-            },
-            Err(wait) => {
-                let other = self.tokens.lacks(rule.tokens, now, of_tokens);
-                Err(Limited::at(now, wait.max(other)))
-            }
+        let now = Reading::of(at);
+        match self.requests.lacks(now, of_requests).max(self.tokens.lacks(now, of_tokens)) {
+            0 => Ok(()),
+            wait => Err(Limited::at(at, wait)),
         }
     }
 
@@ -304,13 +358,10 @@ impl SharedBuckets {
 
     /// See [`Limit::settle`].
     pub fn settle(&self, rule: &LimitRule, now: Instant, estimated: u32, actual: u32) {
-        match price(actual.saturating_sub(estimated), rule.tokens) {
-            0 => {
-                let price = price(estimated.saturating_sub(actual), rule.tokens);
-                // As if none of it had come back meanwhile: that depends on what others took.
-                self.tokens.refund(Part { price, since: units(now) });
-            }
-            more => self.tokens.charge(now, more),
+        match time(actual.saturating_sub(estimated), rule.tokens) {
+            // As if none of it had come back meanwhile: that depends on what others took.
+            0 => self.tokens.give_back(time(estimated.saturating_sub(actual), rule.tokens)),
+            more => self.tokens.charge(Reading::of(now), more),
         }
     }
 }
@@ -332,80 +383,178 @@ struct Bucket {
     words: WordPair,
 }
 
+/// What a call costs: time of the bucket's, of `most` that it holds. Nothing where there is no limit.
+#[derive(Clone, Copy)]
+struct Price {
+    time: u32,
+    most: u32,
+}
+
+/// An instant as the two words say it.
+#[derive(Clone, Copy)]
+struct Reading {
+    units: u32,
+    second: u32,
+}
+
+/// What a reading says of the second in which a bucket was last moved.
+enum Since {
+    /// It is now, or was a moment ago: the hot word holds.
+    Lately,
+    /// It was so long ago that the bucket is full.
+    Long,
+    /// It is yet to come: the clock was set back.
+    Never,
+}
+
 impl Bucket {
     const fn new() -> Self {
         // By a clock's first readings too, it was moved long ago.
         Self { words: WordPair::new(0, 0u32.wrapping_sub(IDLE_SECONDS)) }
     }
 
-    fn take_if(&self, limit: u32, now: Instant, price: u32) -> Result<Part, u32> {
-        match limit {
-            0 => Ok(Part { price: 0, since: 0 }),
-            _ => self.update(now, |missing| take(missing, price)),
+    fn take(&self, now: Reading, price: Price) -> Result<Part, u32> {
+        match price.most {
+            0 => Ok(Part { price: 0, since: 0, second: 0 }),
+            _ => self.update(now, |missing| price.on_top_of(missing)),
         }
     }
 
-    /// How long until `price` is there.
-    fn lacks(&self, limit: u32, now: Instant, price: u32) -> u32 {
-        let (hot, cold) = self.words.load();
-        let missing = if is_idle(cold, now) { 0 } else { missing(hot, now) };
-        match take(missing, price) {
-            Err(wait) if limit > 0 => wait,
+    /// How long until that much is there.
+    fn lacks(&self, now: Reading, price: Price) -> u32 {
+        let (hot, cold) = self.load(now);
+        match price.on_top_of(now.missing(hot, cold)) {
+            Err(wait) if price.most > 0 => wait,
             _ => 0,
         }
     }
 
+    /// The words; if the clock was set back, as if it had not been: else nothing would come back until
+    /// it is where it was.
+    fn load(&self, now: Reading) -> (u32, u32) {
+        let (hot, cold) = self.words.load();
+        match now.since(cold) {
+            Since::Never => {
+                let next = (now.units.wrapping_add(lead(hot, cold)), now.second);
+                self.words.replace((hot, cold), next, WHEN_TAKEN);
+                self.words.load()
+            }
+            _ => (hot, cold),
+        }
+    }
+
     /// Takes what is more than there is, too.
-    fn charge(&self, now: Instant, price: u32) {
-        let charged = |missing: u32| Ok(missing.saturating_add(price).min(2 * MINUTE));
+    fn charge(&self, now: Reading, time: u32) {
+        // The reading may be one from before the call; nobody is let in by it.
+        let (_, cold) = self.words.load();
+        let charged = |missing: u32| Ok(missing.saturating_add(time).min(2 * MINUTE));
         // It refuses nothing.
-        let _: Result<Part, u32> = self.update(now, charged);
+        let _: Result<Part, u32> = self.update(now.or_second(cold), charged);
     }
 
     /// Replaces what is missing at `now` by what `step` makes of it, unless that refuses.
-    fn update(&self, now: Instant, step: impl Fn(u32) -> Result<u32, u32>) -> Result<Part, u32> {
+    fn update(&self, now: Reading, step: impl Fn(u32) -> Result<u32, u32>) -> Result<Part, u32> {
         let mut renewed = false;
         loop {
-            let (hot, cold) = self.words.load();
-            let idle = is_idle(cold, now);
+            let (hot, cold) = self.load(now);
             // Whoever sees the cold word that is about to be written goes by the hot one, so that must
             // say full before. Once: two callers whose clocks differ would undo it for ever.
-            if idle && !renewed && hot != units(now) && RENEWS {
-                self.words.replace((hot, cold), (units(now), cold), Order::HotFirst);
+            if matches!(now.since(cold), Since::Long) && !renewed && hot != now.units && RENEWS {
+                self.words.replace((hot, cold), (now.units, cold), Order::HotFirst);
                 renewed = true;
                 continue;
             }
-            let missing = if idle { 0 } else { missing(hot, now) };
+            let missing = now.missing(hot, cold);
             let more = step(missing)?;
-            let next = units(now).wrapping_add(more);
-            if self.words.replace((hot, cold), (next, second(now)), WHEN_TAKEN) {
-                let since = units(now).wrapping_add(missing);
-                return Ok(Part { price: more.saturating_sub(missing), since });
+            let next = now.units.wrapping_add(more);
+            if self.words.replace((hot, cold), (next, now.second), WHEN_TAKEN) {
+                let since = now.units.wrapping_add(missing);
+                let price = more.saturating_sub(missing);
+                return Ok(Part { price, since, second: now.second });
             }
         }
     }
 
     /// Gives back what of `part` has not come back by itself, as of when the bucket was last moved.
     fn refund(&self, part: Part) {
+        let (_, cold) = self.words.load();
+        let back = match cold.wrapping_sub(part.second) {
+            0..=REFILLED_SECONDS => match (cold << SECOND_SHIFT).wrapping_sub(part.since) {
+                passed @ 0..=0x7fff_ffff => passed,
+                _ => 0,
+            },
+            // All of it, or the clock was set back, and nobody knows.
+            _ => part.price,
+        };
+        self.give_back(part.price.saturating_sub(back));
+    }
+
+    fn give_back(&self, time: u32) {
         loop {
             let (hot, cold) = self.words.load();
-            let moved = cold << SECOND_SHIFT;
-            let back = match moved.wrapping_sub(part.since) {
-                passed @ 0..=MINUTE => passed,
-                _ => 0,
-            };
             // Full when it was last moved is as full as it gets; and an instant before that could be
             // taken for one to come.
-            let lead = match hot.wrapping_sub(moved) {
-                lead @ 0..=MOST_AHEAD => lead,
-                _ => 0,
-            };
-            let next = hot.wrapping_sub(part.price.saturating_sub(back).min(lead));
+            let next = hot.wrapping_sub(time.min(lead(hot, cold)));
             if self.words.replace((hot, cold), (next, cold), Order::HotFirst) {
                 return;
             }
         }
     }
+}
+
+impl Price {
+    /// What is missing once that is taken too, or how long until it can be.
+    const fn on_top_of(self, missing: u32) -> Result<u32, u32> {
+        let next = missing.saturating_add(self.time);
+        if next <= self.most { Ok(next) } else { Err(next - self.most) }
+    }
+}
+
+impl Reading {
+    const fn of(now: Instant) -> Self {
+        let micros = now.as_micros();
+        Self {
+            units: (micros << UNIT_SHIFT) as u32,
+            second: (micros >> (SECOND_SHIFT - UNIT_SHIFT)) as u32,
+        }
+    }
+
+    /// The same, or the beginning of `second` if that is later.
+    const fn or_second(self, second: u32) -> Self {
+        match second.wrapping_sub(self.second) {
+            1..=0x7fff_ffff => Self { units: second << SECOND_SHIFT, second },
+            _ => self,
+        }
+    }
+
+    const fn since(self, moved: u32) -> Since {
+        match self.second.wrapping_sub(moved) {
+            0..IDLE_SECONDS => Since::Lately,
+            IDLE_SECONDS..=0x7fff_ffff => Since::Long,
+            // Another caller's reading was a little later.
+            passed if passed >= 0u32.wrapping_sub(STEP_SECONDS) => Since::Lately,
+            _ => Since::Never,
+        }
+    }
+
+    /// What is missing by these words.
+    const fn missing(self, hot: u32, cold: u32) -> u32 {
+        match self.since(cold) {
+            Since::Lately => at_most_ahead(hot.wrapping_sub(self.units)),
+            Since::Long => 0,
+            Since::Never => lead(hot, cold),
+        }
+    }
+}
+
+/// What was missing when the bucket was last moved, and up to a second more.
+const fn lead(hot: u32, cold: u32) -> u32 {
+    at_most_ahead(hot.wrapping_sub(cold << SECOND_SHIFT))
+}
+
+/// Whatever is farther ahead has passed.
+const fn at_most_ahead(ahead: u32) -> u32 {
+    if ahead <= MOST_AHEAD { ahead } else { 0 }
 }
 
 impl<L: Limit> Reservation<L> {
@@ -450,15 +599,9 @@ impl Limited {
     }
 }
 
-/// With so much more missing, or how long until that will do.
-const fn take(missing: u32, price: u32) -> Result<u32, u32> {
-    let next = missing.saturating_add(price);
-    if next <= MINUTE { Ok(next) } else { Err(next - MINUTE) }
-}
-
 /// The time in which `count` of `per_minute` come back, rounded up; where there is no limit, none. It
-/// saturates: whatever takes longer than a minute is more than a bucket holds.
-const fn price(count: u32, per_minute: u32) -> u32 {
+/// saturates.
+const fn time(count: u32, per_minute: u32) -> u32 {
     match (count, per_minute) {
         (_, 0) | (0, _) => 0,
         // Where a core divides 64 bits by a function, most calls do without.
@@ -468,31 +611,6 @@ const fn price(count: u32, per_minute: u32) -> u32 {
             _ => u32::MAX,
         },
     }
-}
-
-/// What a hot word says is missing at `now`: nothing, if it could not.
-const fn missing(hot: u32, now: Instant) -> u32 {
-    match hot.wrapping_sub(units(now)) {
-        ahead @ 0..=MOST_AHEAD => ahead,
-        _ => 0,
-    }
-}
-
-/// Whether a bucket that was last moved in that second is full by now.
-const fn is_idle(moved: u32, now: Instant) -> bool {
-    match second(now).wrapping_sub(moved) {
-        0..IDLE_SECONDS => false,
-        // Another caller's reading was a little later.
-        passed => passed < u32::MAX - STEP_SECONDS,
-    }
-}
-
-const fn units(now: Instant) -> u32 {
-    (now.as_micros() << UNIT_SHIFT) as u32
-}
-
-const fn second(now: Instant) -> u32 {
-    (now.as_micros() >> (SECOND_SHIFT - UNIT_SHIFT)) as u32
 }
 
 impl LimitRuleError {
@@ -548,5 +666,11 @@ const STEP_SECONDS: u32 = 8;
 const MOST_AHEAD: u32 = 2 * MINUTE + ((STEP_SECONDS + 2) << SECOND_SHIFT);
 /// What is missing, two minutes at most, is back after so many.
 const IDLE_SECONDS: u32 = 2 * MINUTE.div_ceil(1 << SECOND_SHIFT) + 2;
+/// What was taken, with all that was missing before, is back after so many.
+const REFILLED_SECONDS: u32 = MINUTE.div_ceil(1 << SECOND_SHIFT) + 1;
+/// Requests a minute whose rounding adds less than a second to the minute.
+const EXACT: u32 = 10_000_000;
+/// 256 µs.
+const ROUNDED: u32 = 1 << (8 + UNIT_SHIFT);
 // What was moved before that is told from what is to come, when the word comes round.
 const _: () = assert!((MOST_AHEAD as u64 + ((IDLE_SECONDS as u64 + 1) << SECOND_SHIFT)) < 1 << 32);
