@@ -26,7 +26,12 @@
 //! ```
 //!
 //! With the feature `reload`, `Resilience::watch_file` follows a file. [`install`] makes one
-//! `Resilience` the process's own, for code that nobody hands it to.
+//! `Resilience` the process's own, for code that nobody hands it to. With the feature `macros`, a
+//! function is an operation of it by an attribute:
+//! `#[steadfast::resilient("summarize", strategy = "critical", fallback = first_line)]`. What operations
+//! do are spans, events and metrics with the features `tracing` and `metrics`.
+//!
+//! What other systems call all this is in a table in [`steadfast::orchestrator`].
 //!
 //! The clocks serve policies without names just as well:
 //!
