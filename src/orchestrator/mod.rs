@@ -34,6 +34,7 @@
 //! | `with_balanced_resilience` | `.strategy(Strategy::Balanced)` |
 //! | `with_conservative_resilience` | `.strategy(Strategy::Conservative)` |
 //! | `with_critical_resilience` | `.strategy(Strategy::Critical)` |
+//! | the same as decorators | `#[steadfast::resilient("name", strategy = "critical", fallback = path)]` (feature `macros`, with `steadfast-std`) |
 //! | `register_operation` | [`Orchestrator::register`] |
 //! | `get_operation_config` | [`Orchestrator::effective`] |
 //! | `get_or_create_circuit_breaker` | [`Orchestrator::breaker`] |
