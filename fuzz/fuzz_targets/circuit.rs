@@ -34,6 +34,8 @@ enum Operation {
     /// Which mode.
     Force(u8),
     Reset,
+    /// As `Settle`, and other evidence says that it is to open.
+    Trip(u8, bool),
 }
 
 /// A rule's numbers, good or not.
@@ -80,12 +82,17 @@ impl Numbers {
             10 => Duration::from_secs(86_400),
             _ => self.open_max.get(),
         };
-        let rule = Rule::try_new(failures.into(), window.into(), open_for)
+        let by_evidence = failures == 25;
+        let rule = match by_evidence {
+            true => Rule::try_by(Trip::NEVER, open_for),
+            false => Rule::try_new(failures.into(), window.into(), open_for),
+        };
+        let rule = rule
             .and_then(|rule| rule.try_probes(probes))
             .and_then(|rule| rule.try_lease(lease))
             .and_then(|rule| rule.try_open_growth(growth, open_max));
-        let good = (1..=23).contains(&failures)
-            && (failures..=23).contains(&window)
+        let by_itself = (1..=23).contains(&failures) && (failures..=23).contains(&window);
+        let good = (by_evidence || by_itself)
             && (1..=63).contains(&probes)
             && allowed.contains(&open_for)
             && allowed.contains(&lease)
@@ -121,6 +128,12 @@ fuzz_target!(|input: Input| {
             Operation::Settle(which, worked) => {
                 let outcome = if worked { Outcome::Success } else { Outcome::Failure };
                 books.settle(which, outcome);
+            }
+            Operation::Trip(which, worked) => {
+                let outcome = if worked { Outcome::Success } else { Outcome::Failure };
+                if let Some((held, Settled::Counted)) = books.settle(which, outcome) {
+                    books.trip(&held);
+                }
             }
             Operation::Release(which) => books.release(which),
             Operation::Pass(length) => books.pass(length.get()),
@@ -235,8 +248,8 @@ impl Books {
         }
     }
 
-    fn settle(&mut self, which: u8, outcome: Outcome) {
-        let Some(held) = self.take(which) else { return };
+    fn settle(&mut self, which: u8, outcome: Outcome) -> Option<(Held, Settled)> {
+        let held = self.take(which)?;
         let before = self.circuit;
         let (after, settled) = before.settle(&self.rule, self.now, held.ticket, outcome);
         self.circuit = after;
@@ -264,19 +277,19 @@ impl Books {
             }
             Settled::Moved(transition) => {
                 assert_ne!(epoch_bits(before), epoch_bits(after), "the epoch stayed");
-                self.epoch += 1;
-                self.probes = Some(0);
                 match (before.phase(), transition, after.phase()) {
                     (Phase::Closed { .. }, Transition::Opened, Phase::Open { .. })
                     | (Phase::HalfOpen { .. }, Transition::Opened, Phase::Open { .. }) => {
                         assert_eq!(outcome, Outcome::Failure, "a success opened it");
                         assert_ne!(self.mode, Mode::ForcedClosed, "it opened");
+                        let by_itself = self.rule.trip() != Trip::NEVER || !before.is_closed();
+                        assert!(by_itself, "it opened");
                         assert_eq!(after.level(), (before.level() + 1).min(15));
-                        let (rule, level, zero) = (self.rule, after.level(), Duration::ZERO);
-                        let (elapsed, ahead, back) = (zero, zero, zero);
-                        self.opened = Some(Opened { rule, level, elapsed, ahead, back });
+                        self.opens();
                     }
                     (Phase::HalfOpen { .. }, Transition::Closed, Phase::Closed { history: 0 }) => {
+                        self.epoch += 1;
+                        self.probes = Some(0);
                         assert_eq!(outcome, Outcome::Success, "a failure closed it");
                         assert_eq!(after.level(), 0, "closed with openings");
                     }
@@ -285,6 +298,33 @@ impl Books {
             }
         }
         self.forget_probes_of_a_wrapped_epoch(&held);
+        Some((held, settled))
+    }
+
+    /// Opens on other evidence, by an outcome that was counted.
+    fn trip(&mut self, held: &Held) {
+        let before = self.circuit;
+        let (after, settled) = before.trip(&self.rule, self.now, held.ticket);
+        self.circuit = after;
+        if !before.is_closed() || self.mode == Mode::ForcedClosed {
+            assert_eq!((after, settled), (before, Settled::Counted), "it tripped");
+            return;
+        }
+        assert_eq!(settled, Settled::Moved(Transition::Opened), "it did not trip");
+        assert!(matches!(after.phase(), Phase::Open { .. }));
+        assert_ne!(epoch_bits(before), epoch_bits(after), "the epoch stayed");
+        self.opens();
+        let again = after.trip(&self.rule, self.now, held.ticket);
+        assert_eq!(again, (after, Settled::Counted), "it tripped twice");
+    }
+
+    /// What an opening begins.
+    fn opens(&mut self) {
+        self.epoch += 1;
+        self.probes = Some(0);
+        let (rule, level, zero) = (self.rule, self.circuit.level(), Duration::ZERO);
+        let (elapsed, ahead, back) = (zero, zero, zero);
+        self.opened = Some(Opened { rule, level, elapsed, ahead, back });
     }
 
     fn release(&mut self, which: u8) {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use steadfast::orchestrator::wire::WireError;
-use steadfast::orchestrator::{Config, ConfigError, Effective, Key, Kind, Registration};
+use steadfast::orchestrator::{Config, ConfigError, Effective, Key, Kind, Registration, Value};
 use steadfast::{Orchestrator, Strategy};
 
 type Table = Orchestrator<PLACES, 1>;
@@ -82,9 +82,18 @@ fn effective(table: &Table) -> Vec<(String, Effective)> {
 
 fn is_given(effective: &Effective, key: Key, value: u64) {
     let is = effective.get(key);
+    let has = |key| effective.get(key) != 0;
     match key.kind() {
         // How much is drawn matters to one kind of jitter only.
         _ if key == Key::Jitter && effective.get(Key::JitterKind) != ADDITIVE => assert_eq!(is, 0),
+        // What a rate of slow outcomes goes by, and what any rate does.
+        _ if key == Key::SlowAfter && !has(Key::SlowRate) => assert_eq!(is, 0),
+        _ if key == Key::MinCalls && !has(Key::SlowRate) && !has(Key::FailureRate) => {
+            assert_eq!(is, 0);
+        }
+        _ if key == Key::MinCalls && has(Key::OfLast) => {
+            assert_eq!(is, value.min(effective.get(Key::OfLast)), "{key}");
+        }
         // Breaker and budget keep lengths in units of 32 µs, rounded up.
         Kind::Length => assert!(value <= is && is < value + 32, "{key} = {value} became {is}"),
         _ => assert_eq!(is, value, "{key}"),
@@ -94,7 +103,7 @@ fn is_given(effective: &Effective, key: Key, value: u64) {
 fn in_range(name: &str, effective: &Effective) {
     for key in Key::ALL {
         let value = effective.get(key);
-        let none = key == Key::Slots && value == 0;
+        let none = key.value(0) == Value::None && value == 0;
         assert!(none || key.check(value).is_ok(), "{name}: {key} = {value}");
     }
     let settings = effective.settings();

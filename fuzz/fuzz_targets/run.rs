@@ -9,10 +9,10 @@ use core::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use steadfast::policy::{Attempt, Events, Growth, Leave, Next, Run};
-use steadfast::state::{Attempts, Calls, Phase, Snapshot};
+use steadfast::state::{Attempts, Calls, FULL_WINDOW, Mode, Phase, Snapshot, Window, WindowRule};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Clock, Error, Event, Instant, Jitter,
-    ManualClock, Metrics, Policy, Reason, Retry, Rule, Sleep, Verdict,
+    ManualClock, Metrics, Policy, Reason, Retry, Rule, Sleep, Trip, Verdict,
 };
 
 #[derive(Arbitrary, Debug)]
@@ -37,6 +37,21 @@ struct Settings {
     breaker: Option<(u8, u8, u8, Length, Length)>,
     slots: Option<u8>,
     budget: Option<(u16, u16, Length)>,
+    judged: Option<Judged>,
+}
+
+/// What else opens the breaker, and how it stays open.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Judged {
+    failures: (u8, u8),
+    failure_rate: u16,
+    slow_rate: (u16, Length),
+    within: Option<Length>,
+    of_last: u8,
+    min_calls: u8,
+    /// Not by its own history.
+    never: bool,
+    growth: u8,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -56,6 +71,8 @@ enum Operation {
     Pass(Length),
     Back(Length),
     Set(u64),
+    /// Tells the breaker a mode, or to begin anew. By hand only.
+    Force(u8),
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -122,8 +139,9 @@ impl Said {
 type Classifier = fn(&Said) -> Verdict;
 
 fuzz_target!(|input: Input| {
-    let Settings { breaker, slots, budget, .. } = input.settings;
-    let breaker = breaker.and_then(|numbers| rule(numbers)).map(Breaker::with_rule);
+    let Settings { breaker, slots, budget, judged, .. } = input.settings;
+    let breaker = breaker.and_then(|numbers| rule(numbers, judged)).map(Breaker::with_rule);
+    let window = judged.and_then(Judged::rule).map(Window::<FULL_WINDOW>::new);
     let bulkhead = slots.and_then(|slots| Bulkhead::try_new(u32::from(slots % 5)).ok());
     let budget = budget.and_then(|(tokens, per_success, refill)| {
         // As few as one execution can use up.
@@ -133,6 +151,7 @@ fuzz_target!(|input: Input| {
     let metrics = Metrics::new();
     let shared = Shared {
         breaker: breaker.as_ref(),
+        window: window.as_ref(),
         bulkhead: bulkhead.as_ref(),
         budget: budget.as_ref(),
         metrics: &metrics,
@@ -159,6 +178,7 @@ fuzz_target!(|input: Input| {
 /// What calls share.
 struct Shared<'a> {
     breaker: Option<&'a Breaker>,
+    window: Option<&'a Window>,
     bulkhead: Option<&'a Bulkhead>,
     budget: Option<&'a Budget>,
     metrics: &'a Metrics,
@@ -173,6 +193,7 @@ struct Promised<'a> {
     deadline: Duration,
     max_asked_wait: Duration,
     backoff: Backoff,
+    breaker: Option<&'a Breaker>,
     budget: Option<&'a Budget>,
 }
 
@@ -183,11 +204,39 @@ impl Promised<'_> {
     }
 }
 
-fn rule((failures, window, probes, open_for, lease): (u8, u8, u8, Length, Length)) -> Option<Rule> {
-    Rule::try_new((failures % 8).into(), (window % 24).into(), open_for.get())
-        .and_then(|rule| rule.try_probes((probes % 5).into()))
+fn rule(
+    (failures, window, probes, open_for, lease): (u8, u8, u8, Length, Length),
+    judged: Option<Judged>,
+) -> Option<Rule> {
+    let by_itself = Rule::try_new((failures % 8).into(), (window % 24).into(), open_for.get());
+    let made = match judged {
+        Some(Judged { never: true, .. }) => Rule::try_by(Trip::NEVER, open_for.get()),
+        _ => by_itself,
+    };
+    let growth = judged.map_or(10, |judged| 10 + u32::from(judged.growth % 91));
+    made.and_then(|rule| rule.try_probes((probes % 5).into()))
         .and_then(|rule| rule.try_lease(lease.get()))
+        .and_then(|rule| rule.try_open_growth(growth, Duration::from_secs(86_400)))
         .ok()
+}
+
+impl Judged {
+    /// The window's rule, of those of its numbers that are good.
+    fn rule(self) -> Option<WindowRule> {
+        let (failures, of_last) = (u32::from(self.failures.0), u32::from(self.of_last) * 4);
+        let (slow_rate, slow_after) = self.slow_rate;
+        let none = WindowRule::NONE;
+        let over = match self.within {
+            Some(within) => none.try_within(within.get()),
+            None => none.try_over_last(of_last),
+        };
+        let rule = over.ok()?;
+        let rule = rule.try_failures(failures, u32::from(self.failures.1) * 4).unwrap_or(rule);
+        let rule = rule.try_failure_rate(u32::from(self.failure_rate) % 1_100).unwrap_or(rule);
+        let slow_rate = u32::from(slow_rate) % 1_100;
+        let rule = rule.try_slow_rate(slow_rate, slow_after.get()).unwrap_or(rule);
+        Some(rule.try_min_calls(self.min_calls.into()).unwrap_or(rule))
+    }
 }
 
 fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifier>, Promised<'a>) {
@@ -215,6 +264,7 @@ fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifie
         deadline: Duration::MAX,
         max_asked_wait: length(settings.max_asked_wait),
         backoff,
+        breaker: shared.breaker,
         budget: shared.budget,
     };
     let mut policy = Policy::new()
@@ -234,6 +284,9 @@ fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifie
     }
     if let Some(breaker) = shared.breaker {
         policy = policy.breaker(breaker);
+    }
+    if let Some(window) = shared.window {
+        policy = policy.window(window);
     }
     if let Some(bulkhead) = shared.bulkhead {
         policy = policy.bulkhead(bulkhead);
@@ -323,6 +376,12 @@ fn by_hand<'p>(
                     tallies.attempts.cancelled += 1;
                 }
             }
+            Operation::Force(what) => {
+                if let Some(breaker) = shared.breaker {
+                    let mode = Mode::ALL.get(usize::from(what % 5));
+                    let _ = mode.map_or_else(|| breaker.reset(), |&mode| breaker.force(now, mode));
+                }
+            }
             Operation::Drop(which) => end(&mut calls[place(which)], &mut tallies),
             Operation::Sleep(which) => {
                 if let Some(due) = calls[place(which)].as_ref().and_then(|call| call.due) {
@@ -376,7 +435,10 @@ impl<'p> Driven<'p> {
         if under_way == 0 && self.due.is_some_and(|due| now < due) {
             return;
         }
-        let closed = shared.breaker.is_none_or(|breaker| breaker.circuit().is_closed());
+        // Or refuses nobody.
+        let closed = shared
+            .breaker
+            .is_none_or(|breaker| breaker.circuit().is_closed() || breaker.mode() == Mode::Shadow);
         let step = self.run.attempt(now);
         tallies.tell(&step.events);
         match step.next {
@@ -682,7 +744,9 @@ fn consistent(
         Reason::Attempts => assert_eq!(made, promised.attempts, "attempts are left"),
         Reason::Class | Reason::Budget | Reason::AskedWait => assert!(failed, "without one"),
         Reason::BreakerOpen => {
-            assert!(error.retry_at.is_some() || until >= END_OF_TIME, "nobody knows when");
+            let forced = promised.breaker.is_some_and(|breaker| breaker.mode() == Mode::ForcedOpen);
+            let known = error.retry_at.is_some();
+            assert!(known || forced || until >= END_OF_TIME, "nobody knows when");
         }
         Reason::Gated | Reason::Limited => panic!("there is no such part"),
         _ => {}
