@@ -8,9 +8,12 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use steadfast::orchestrator::Config;
+use steadfast::orchestrator::{Config, Key, Overrides, Registration};
 use steadfast::policy::{Growth, Leave, Next};
-use steadfast::state::{COARSE, Circuit, Outcome};
+use steadfast::state::{
+    Admission, COARSE, Circuit, Evidence, FULL_WINDOW, Mode, Outcome, SharedCircuit, SharedWindow,
+    Window, WindowRule,
+};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Classify, Clock, Error, Event, Frugal,
     Instant, Jitter, Metrics, OrElseError, Orchestrator, Policy, Rule, Sleep, Strategy, Trip,
@@ -21,8 +24,14 @@ static BREAKER: Breaker = Breaker::new(Trip::after(3).of_last(9), Duration::from
 static BULKHEAD: Bulkhead = Bulkhead::new(3);
 static BUDGET: Budget = Budget::with_rule(Strategy::Balanced.settings().budget);
 static METRICS: Metrics<COARSE, 2> = Metrics::new();
+static BY_COUNT: Window<{ Window::words(100) }> =
+    Window::new(WindowRule::over_last(100).failure_rate(500).failures(20, 50));
+static BY_TIME: Window = Window::new(
+    WindowRule::within(Duration::from_secs(60)).slow_rate(500, Duration::from_secs(2)).min_calls(9),
+);
 static POLICY: Policy = Policy::of(Strategy::Critical)
     .breaker(&BREAKER)
+    .window(&BY_COUNT)
     .bulkhead(&BULKHEAD)
     .budget(&BUDGET)
     .metrics(&METRICS)
@@ -104,7 +113,10 @@ extern "C" fn _start() -> ! {
         executions();
         by_hand();
         machines();
+        windows();
+        modes();
         table();
+        handles();
     }
 }
 
@@ -165,6 +177,52 @@ fn machines() {
     let _ = black_box(METRICS.reset());
 }
 
+fn windows() {
+    let (n, length, now) = (black_box(5), black_box(Duration::from_secs(5)), Ticks.now());
+    let rule = black_box(WindowRule::NONE);
+    let rule = rule.try_over_last(n).unwrap_or(rule);
+    let rule = rule.try_within(length).unwrap_or(rule);
+    let rule = rule.try_failures(n, n).unwrap_or(rule);
+    let rule = rule.try_failure_rate(n).unwrap_or(rule);
+    let rule = rule.try_slow_rate(n, length).unwrap_or(rule);
+    let rule = rule.try_min_calls(n).unwrap_or(rule);
+    black_box((rule.outcomes(), rule.time(), rule.calls_needed(), rule.slow_rate_limit()));
+    // Under a rule that nobody knows before, with too few words, and with many.
+    static FEW: SharedWindow<7> = SharedWindow::new();
+    static ANY: SharedWindow<FULL_WINDOW> = SharedWindow::new();
+    static MANY: SharedWindow<1000> = SharedWindow::new();
+    static BREAKER: Breaker = Breaker::with_rule(Rule::new(Trip::NEVER, Duration::from_secs(9)));
+    let breaker = &BREAKER;
+    for outcome in [Outcome::Success, Outcome::Failure] {
+        for evidence in [&BY_COUNT as &dyn Evidence, &BY_TIME] {
+            if let Ok(permit) = breaker.try_acquire(now) {
+                black_box(permit.settle_with(now, black_box(outcome), length, evidence));
+            }
+        }
+        let circuit = black_box(SharedCircuit::new());
+        if let Admission::Admitted(ticket, _) = circuit.admit(breaker.rule(), now)
+            && let Some(phase) = circuit.closed_phase(ticket)
+        {
+            black_box(FEW.enter(&rule, now, phase, outcome, length));
+            black_box(ANY.enter(&rule, now, phase, outcome, length));
+            black_box(MANY.enter(&rule, now, phase, outcome, length));
+            black_box(circuit.trip(breaker.rule(), now, ticket));
+        }
+    }
+}
+
+fn modes() {
+    let now = Ticks.now();
+    for mode in Mode::ALL {
+        black_box(BREAKER.force(now, black_box(mode)));
+        black_box((BREAKER.mode(), BREAKER.state(now), BREAKER.remaining(now)));
+        if let Ok(permit) = BREAKER.try_acquire(now) {
+            black_box((permit.transition(), permit.shadowed()));
+        }
+    }
+    black_box(BREAKER.reset());
+}
+
 fn table() {
     if let Ok(config) = Config::<4>::from_postcard(black_box(&[1, 0, 0, 0, 0])) {
         let _ = black_box(TABLE.configure(&config));
@@ -172,6 +230,45 @@ fn table() {
         let _ = black_box(config.to_postcard(&mut bytes));
     }
     black_box(TABLE.health(Ticks.now(), None));
+}
+
+fn handles() {
+    let (name, now) = (black_box("op"), Ticks.now());
+    let mut registration = Registration::by(black_box(Strategy::Aggressive));
+    for key in Key::ALL {
+        registration = registration.try_given(key, black_box(50_000)).unwrap_or(registration);
+    }
+    let _ = black_box(TABLE.register(name, registration));
+    let config = Config::<4>::new().with_default_strategy(black_box(Strategy::Critical));
+    if let Ok(config) = config.with_every_strategy(registration).try_operation(name, registration) {
+        let _ = black_box(TABLE.configure(&config));
+    }
+    if let Ok(handle) = TABLE.get_or_register(name, Registration::new()) {
+        let wait = black_box(Duration::from_secs(5));
+        let overrides = Overrides::new().max_asked_wait(wait).retry_window(wait);
+        let overrides = overrides.try_attempts(black_box(5)).unwrap_or(overrides);
+        let handle = handle.strategy(black_box(Strategy::Balanced)).with(overrides);
+        black_box((handle.name(), handle.settings()));
+        let operation = || ready(black_box(Err::<u32, Fault>(Fault(1))));
+        poll(handle.execute(Ticks, operation));
+        poll(handle.execute(&FRUGAL, operation));
+        poll(handle.execute_once(Ticks, operation()));
+        let _ = black_box(handle.execute_blocking(Ticks, |_| black_box(Err::<u32, _>(Fault(0)))));
+        let mut run = handle.start::<Fault>(now, Ticks.shard_hint());
+        black_box(run.attempt(now).next);
+    }
+    if let Ok(breaker) = TABLE.breaker(name) {
+        black_box((breaker.state(now), breaker.remaining(now), breaker.rule()));
+        black_box(breaker.force(now, black_box(Mode::Shadow)));
+        black_box(breaker.reset());
+    }
+    black_box(
+        TABLE.effective(name).map(|effective| Key::ALL.map(|key| effective.origin(key))).ok(),
+    );
+    let _ = black_box((TABLE.reset_metrics(name), TABLE.reset_all_metrics(), TABLE.len()));
+    for view in TABLE.iter() {
+        black_box((view.name(), view.snapshot()));
+    }
 }
 
 fn poll<F: Future>(future: F) {
