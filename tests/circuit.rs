@@ -415,6 +415,25 @@ fn b15_a_step_of_the_clock_makes_the_open_period_longer_by_the_step_at_most() {
     }
 }
 
+/// The case asks for the period and 64 s from the opening on. An open word knows when it ends and not
+/// when it began, so a step back late in the period counts from there.
+#[test]
+fn b15_from_any_reading_on_it_refuses_for_its_period_and_64_s_which_may_be_more_from_its_opening() {
+    let (circuit, second) = (open(&MINUTE, NOON), Duration::from_secs(1));
+    let mut most = Duration::ZERO;
+    for moment in 0..60 {
+        for step in 0..300 {
+            let (moment, step) = (second * moment, second * step);
+            let stepped = before(NOON.after(moment), step);
+            let waits = circuit.admits_at(&MINUTE, stepped).since(stepped);
+            assert!(waits <= MINUTE.open_for() + STEP + TICK, "{moment:?} {step:?}: {waits:?}");
+            most = most.max(moment + waits);
+        }
+    }
+    assert!(most > MINUTE.open_for() + STEP, "{most:?}: the case holds as it is written");
+    assert!(most <= (MINUTE.open_for() + TICK) * 2 + STEP);
+}
+
 #[test]
 fn b15_the_open_period_is_the_same_where_coarse_time_comes_round() {
     for round in 1..4 {
@@ -1042,6 +1061,15 @@ fn all_that_nine_steps_reach_keeps_its_promises() {
     assert!(walk(&rule, Steps { skews: &[0, -1], ..Steps::of(&moves) }, 9) > 50_000);
 }
 
+/// The same with readings that are older by more than a tick, and by a whole lease.
+#[test]
+fn all_that_eight_steps_reach_by_readings_of_ticks_ago_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT);
+    let skews = [0, -(1 << 14) - 1, -(1 << 17)];
+    let moves = [5 << 14, (1 << 17) + 1];
+    assert!(walk(&rule, Steps { skews: &skews, flights: 2, ..Steps::of(&moves) }, 8) > 50_000);
+}
+
 /// The same for two probes and a window.
 #[test]
 fn all_that_twelve_steps_reach_with_two_probes_keeps_its_promises() {
@@ -1155,6 +1183,7 @@ fn walk(rule: &Rule, steps: Steps<'_>, depth: u32) -> usize {
         }
         level = next;
     }
+    level.iter().for_each(|node| node.has_a_way_out(rule));
     println!("{} nodes", seen.len());
     seen.len()
 }
