@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_micros(1 << 14);
 // --- What an outage costs ------------------------------------------------------------------------
 
 #[test]
-fn sixty_requests_of_three_attempts_make_sixty_four_in_an_outage() {
+fn r06_sixty_requests_of_three_attempts_make_sixty_four_in_an_outage() {
     // All fail for the first time before one of them is made again: 64 / 60 = 1.07.
     let outage = Outage { requests: 60, every: Duration::from_millis(1), ..Outage::new() };
     assert_eq!(outage.attempts(&Budget::with_rule(BudgetRule::new(10, 100, NEVER))), 64);

@@ -2,7 +2,9 @@
 
 mod common;
 
-use steadfast::state::{Admission, Circuit, Mode, Outcome, Settled, SharedCircuit, State};
+use steadfast::state::{
+    Admission, Circuit, Mode, Outcome, Settled, SharedCircuit, State, Transition,
+};
 use steadfast::{Breaker, Instant, Rule, Trip};
 
 use common::{at, fail, secs};
@@ -30,6 +32,49 @@ fn a_breaker_goes_on_from_the_words_of_another() {
     then(State::HalfOpen, at(63));
     drop(probe);
     then(State::HalfOpen, at(64));
+}
+
+#[test]
+fn b30_one_that_was_saved_open_recovers_by_a_probe_whatever_the_clock_says_after_a_restart() {
+    let (breaker, opened) = (Breaker::with_rule(RULE), at(36_000));
+    (0..2).for_each(|_| fail(&breaker, opened));
+    let (hot, cold) = breaker.circuit().to_bits();
+    let longest = RULE.open_for() + secs(64);
+    // A clock that begins anew, one that goes on, and ones that stand before and long after.
+    for start in [0, 1, 35_000, 35_950, 36_001, 36_059, 36_100, 1_000_000] {
+        let resumed = Breaker::resume(RULE, Circuit::from_bits(hot, cold));
+        let now = at(start);
+        let admits_at = match resumed.try_acquire(now) {
+            Ok(probe) => {
+                drop(probe);
+                now
+            }
+            Err(refused) => refused.admits_at,
+        };
+        assert!(admits_at.since(now) <= longest, "{start}");
+        let probe = resumed.try_acquire(admits_at).expect("nobody has to do anything for it");
+        assert_eq!(resumed.state(admits_at), State::HalfOpen, "{start}");
+        let settled = probe.settle(admits_at, Outcome::Success);
+        assert_eq!(settled, Settled::Moved(Transition::Closed), "{start}");
+    }
+}
+
+#[test]
+fn b31_whoever_reads_what_was_saved_open_does_not_make_it_longer() {
+    let breaker = Breaker::with_rule(RULE);
+    (0..2).for_each(|_| fail(&breaker, at(0)));
+    let saved = breaker.circuit();
+    let ends = breaker.try_acquire(at(0)).unwrap_err().admits_at;
+    for start in [1, 20, 59] {
+        let (hot, cold) = saved.to_bits();
+        let resumed = Breaker::resume(RULE, Circuit::from_bits(hot, cold));
+        for now in start..=60 {
+            assert_eq!(resumed.state(at(now)), State::Open);
+            assert_eq!(resumed.try_acquire(at(now)).unwrap_err().admits_at, ends, "{start}: {now}");
+        }
+        assert_eq!(resumed.circuit(), saved, "what is saved next is the same");
+        assert!(resumed.try_acquire(ends).is_ok());
+    }
 }
 
 #[test]
