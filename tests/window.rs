@@ -11,8 +11,9 @@ use std::thread;
 
 use proptest::prelude::*;
 use steadfast::state::{
-    Admission, Evidence, FULL_WINDOW, Mode, NO_WINDOW, Outcome, Phase, Settled, SharedCircuit,
-    SharedWindow, State, Transition, Window, WindowRule, WindowRuleError,
+    Admission, Circuit, ClosedPhase, Evidence, FULL_WINDOW, Mode, NO_WINDOW, Outcome, Phase,
+    Settled, SharedCircuit, SharedWindow, State, Ticket, Transition, Window, WindowRule,
+    WindowRuleError,
 };
 use steadfast::{Breaker, Instant, ManualClock, Policy, Reason, Rule, Trip};
 
@@ -26,10 +27,32 @@ const fn at(millis: u64) -> Instant {
     Instant::from_micros(millis * 1_000)
 }
 
+/// A circuit that is closed in an epoch.
+const fn closed_in(epoch: u32) -> SharedCircuit {
+    SharedCircuit::resume(Circuit::from_bits(epoch << 24, epoch << 24))
+}
+
+fn admitted(circuit: &SharedCircuit) -> Ticket {
+    match circuit.admit(&Rule::new(Trip::NEVER, OPEN_FOR), at(0)) {
+        Admission::Admitted(ticket, None) => ticket,
+        refused => panic!("a closed circuit admits: {refused:?}"),
+    }
+}
+
+fn phase(circuit: &SharedCircuit) -> ClosedPhase<'_> {
+    circuit.closed_phase(admitted(circuit)).unwrap()
+}
+
+/// The closed phase of a circuit that never had another.
+fn first() -> ClosedPhase<'static> {
+    static CIRCUIT: SharedCircuit = SharedCircuit::new();
+    phase(&CIRCUIT)
+}
+
 /// Enters outcomes, all of them fast, and says after which of them the window opened, if any did.
 fn opens_after(rule: WindowRule, outcomes: impl IntoIterator<Item = Outcome>) -> Option<usize> {
     let window = SharedWindow::<FULL_WINDOW>::new();
-    let opens = |outcome| window.enter(&rule, at(0), 0, outcome, FAST);
+    let opens = |outcome| window.enter(&rule, at(0), first(), outcome, FAST);
     outcomes.into_iter().position(opens).map(|place| place + 1)
 }
 
@@ -94,7 +117,7 @@ fn slow_outcomes_open_it_however_they_end() {
     let window = SharedWindow::<FULL_WINDOW>::new();
     let just_below = SLOW - Duration::from_micros(1);
     let entered = [(Success, just_below), (Failure, SLOW), (Failure, just_below), (Success, SLOW)];
-    let opened = entered.map(|(outcome, took)| window.enter(&rule, at(0), 0, outcome, took));
+    let opened = entered.map(|(outcome, took)| window.enter(&rule, at(0), first(), outcome, took));
     assert_eq!(opened, [false, false, false, true]);
 }
 
@@ -104,7 +127,7 @@ fn an_outcome_leaves_a_window_over_a_time_when_the_time_is_over() {
     // 22 slices of a second each.
     let later = |seconds: u64| {
         let window = SharedWindow::<FULL_WINDOW>::new();
-        let enter = |millis, outcome| window.enter(&rule, at(millis), 0, outcome, FAST);
+        let enter = |millis, outcome| window.enter(&rule, at(millis), first(), outcome, FAST);
         [
             enter(500, Success),
             enter(900, Success),
@@ -114,6 +137,42 @@ fn an_outcome_leaves_a_window_over_a_time_when_the_time_is_over() {
     };
     assert_eq!(later(21), [false; 4], "two of four");
     assert_eq!(later(22), [false, false, false, true], "two of two");
+}
+
+#[test]
+fn a_slice_that_is_full_counts_on_and_keeps_its_rate() {
+    let day = WindowRule::within(Duration::from_secs(86_400));
+    let rule = day.failure_rate(200).slow_rate(200, SLOW).min_calls(100_000);
+    let (window, phase) = (SharedWindow::<12>::new(), first());
+    let enter = |outcome, took| window.enter(&rule, at(0), phase, outcome, took);
+    // A tenth of them fails, and another tenth is slow.
+    for n in 0..600_000 {
+        let outcome = if n % 10 == 0 { Failure } else { Success };
+        let took = if n % 10 == 5 { SLOW } else { FAST };
+        assert!(!enter(outcome, took), "{n}");
+    }
+    // A fifth of 2^18 at most, with those that were there.
+    assert!((0..40_000).any(|_| enter(Failure, FAST)));
+}
+
+#[test]
+fn an_outcome_of_a_phase_that_is_over_changes_nothing() {
+    let within = WindowRule::within(OPEN_FOR).failure_rate(1000).min_calls(2);
+    for rule in [WindowRule::NONE.failures(2, 10), within] {
+        let (window, circuit) = (SharedWindow::<FULL_WINDOW>::new(), SharedCircuit::new());
+        let enter = |phase| window.enter(&rule, at(0), phase, Failure, FAST);
+        let over = phase(&circuit);
+        assert!(!enter(over));
+        let _ = circuit.reset();
+        assert_eq!((over.is_over(), over.epoch()), (true, 0));
+        let phase = phase(&circuit);
+        assert_eq!((phase.is_over(), phase.epoch()), (false, 1));
+        // One of the next phase that forgets the first, and a straggler that is none of it.
+        assert!(!enter(phase) && !enter(over) && !enter(over));
+        assert!(enter(phase));
+        let _ = circuit.trip(&Rule::new(Trip::NEVER, OPEN_FOR), at(0), admitted(&circuit));
+        assert!(phase.is_over(), "open, it is not closed any more");
+    }
 }
 
 #[test]
@@ -154,7 +213,7 @@ fn a_window_without_words_opens_nothing() {
         WindowRule::over_last(1).failure_rate(1),
         WindowRule::within(OPEN_FOR).failure_rate(1).min_calls(1),
     ] {
-        assert!((0..100).all(|_| !window.enter(&rule, at(0), 0, Failure, SLOW)));
+        assert!((0..100).all(|_| !window.enter(&rule, at(0), first(), Failure, SLOW)));
     }
 }
 
@@ -363,17 +422,20 @@ proptest! {
     #[test]
     fn b15_a_window_says_what_a_list_of_all_outcomes_says(rule in rules(), steps in steps()) {
         let (window, mut reference) = (SharedWindow::<FULL_WINDOW>::new(), Reference::default());
-        let (mut now, mut epoch) = (1_000_000_u64, 0_u32);
+        let (mut now, mut epoch, mut circuit) = (1_000_000_u64, 0_u32, closed_in(0));
         for step in steps {
             match step {
                 Step::Forward(micros) => now = now.saturating_add(micros) % (u64::MAX >> 8),
                 Step::Back(micros) => now = now.saturating_sub(micros),
-                Step::Epoch => epoch = (epoch + 3) % 64,
+                Step::Epoch => {
+                    epoch = (epoch + 3) % 64;
+                    circuit = closed_in(epoch);
+                }
                 Step::Outcomes { count, failed, slow, apart } => for _ in 0..count {
                     let outcome = if failed { Failure } else { Success };
                     let took = if slow { SLOW } else { FAST };
                     let slow = slow && rule.slow_rate_limit().is_some();
-                    let opens = window.enter(&rule, Instant::from_micros(now), epoch, outcome, took);
+                    let opens = window.enter(&rule, Instant::from_micros(now), phase(&circuit), outcome, took);
                     let expected = reference.enter(&rule, epoch, now, failed, slow);
                     prop_assert_eq!(opens, expected, "at {}", now);
                     now += u64::from(apart);
@@ -392,20 +454,20 @@ proptest! {
         for rule in rules {
             for &failed in &outcomes {
                 let outcome = if failed { Failure } else { Success };
-                let _ = window.enter(&rule, at(0), 0, outcome, FAST);
+                let _ = window.enter(&rule, at(0), first(), outcome, FAST);
             }
         }
         // So many successes are all that there is.
         for _ in 0..1024 {
-            let _ = window.enter(&last, at(10_000_000), 0, Success, FAST);
+            let _ = window.enter(&last, at(10_000_000), first(), Success, FAST);
         }
         let fresh = SharedWindow::<FULL_WINDOW>::new();
         for _ in 0..1024 {
-            let _ = fresh.enter(&last, at(10_000_000), 0, Success, FAST);
+            let _ = fresh.enter(&last, at(10_000_000), first(), Success, FAST);
         }
         for _ in 0..1024 {
-            let opens = window.enter(&last, at(10_000_000), 0, Failure, FAST);
-            prop_assert_eq!(opens, fresh.enter(&last, at(10_000_000), 0, Failure, FAST));
+            let opens = window.enter(&last, at(10_000_000), first(), Failure, FAST);
+            prop_assert_eq!(opens, fresh.enter(&last, at(10_000_000), first(), Failure, FAST));
         }
     }
 }

@@ -7,7 +7,7 @@ use super::name::Name;
 use super::registration::{Effective, Registration};
 use super::view::View;
 use crate::clock::Instant;
-use crate::state::{Evidence, Metrics, Outcome, SharedWindow};
+use crate::state::{ClosedPhase, Evidence, Metrics, Outcome, SharedWindow};
 
 #[derive(Debug)]
 pub(super) struct Row<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> {
@@ -35,8 +35,14 @@ impl<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Row<BUCKETS
 impl<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Evidence
     for Row<BUCKETS, SHARDS, WINDOW>
 {
-    fn enter(&self, now: Instant, epoch: u32, outcome: Outcome, took: Duration) -> bool {
+    fn enter(
+        &self,
+        now: Instant,
+        phase: ClosedPhase<'_>,
+        outcome: Outcome,
+        took: Duration,
+    ) -> bool {
         let rule = self.entry.shared().settings.window_rule();
-        self.window.enter(&rule, now, epoch, outcome, took)
+        self.window.enter(&rule, now, phase, outcome, took)
     }
 }

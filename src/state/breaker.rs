@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::circuit::{Admission, Circuit, Leave, Outcome, Phase, Settled, Ticket, Transition};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
-use super::window::Evidence;
+use super::window::{ClosedPhase, Evidence};
 use super::word::{Order, WordPair};
 use crate::clock::Instant;
 use crate::fault;
@@ -251,6 +251,12 @@ impl SharedCircuit {
         self.update(|circuit| circuit.trip(rule, now, ticket))
     }
 
+    /// The closed phase that gave `ticket`, if it is no probe's.
+    #[must_use]
+    pub fn closed_phase(&self, ticket: Ticket) -> Option<ClosedPhase<'_>> {
+        ticket.closed_in().map(|epoch| ClosedPhase::new(&self.words, epoch))
+    }
+
     /// Whether it is closed: everybody is admitted.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -397,8 +403,8 @@ impl<B: Guarded> Permit<B> {
         self.held = false;
         let (shared, ticket) = (self.breaker.shared(), self.ticket);
         let settled = shared.settle_by(|| self.breaker.rule(), now, ticket, outcome);
-        match (settled, ticket.closed_in()) {
-            (Settled::Counted, Some(epoch)) if evidence.enter(now, epoch, outcome, took) => {
+        match (settled, shared.closed_phase(ticket)) {
+            (Settled::Counted, Some(phase)) if evidence.enter(now, phase, outcome, took) => {
                 shared.trip(&self.breaker.rule(), now, ticket)
             }
             _ => settled,

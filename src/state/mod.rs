@@ -41,5 +41,6 @@ pub use metrics::{
 pub use mode::{Mode, UnknownMode};
 pub use rule::{Rule, RuleError, Trip};
 pub use window::{
-    Evidence, FULL_WINDOW, NO_WINDOW, SharedWindow, Window, WindowRule, WindowRuleError,
+    ClosedPhase, Evidence, FULL_WINDOW, NO_WINDOW, SharedWindow, Window, WindowRule,
+    WindowRuleError,
 };

@@ -4,7 +4,7 @@
     expect(clippy::disallowed_types, reason = "the one place that shares memory")
 )]
 
-use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release, SeqCst};
 
 // Which atomics: the target's own where it has compare-and-swap (features change nothing there),
 // else those that a feature provides. `--cfg sectioned` takes the critical sections anyway, to test
@@ -19,6 +19,10 @@ use self::loom_words::{AtomicU32, Total};
 use self::sectioned::AtomicU32;
 #[cfg(all(not(loom), not(sectioned), target_has_atomic = "32"))]
 use core::sync::atomic::AtomicU32;
+#[cfg(not(loom))]
+use core::sync::atomic::fence;
+#[cfg(loom)]
+use loom::sync::atomic::fence;
 #[cfg(all(
     not(loom),
     feature = "portable-atomic",
@@ -67,17 +71,13 @@ impl AtomicWord {
     /// `step` runs again when another caller moved the word meanwhile, so it must be pure. One
     /// that leaves the word as it is costs a load and no store.
     pub(crate) fn update<T>(&self, step: impl Fn(u32) -> (u32, T)) -> T {
-        let mut seen = self.load();
-        loop {
-            let (next, output) = step(seen);
-            if next == seen {
-                return output;
-            }
-            match self.0.compare_exchange_weak(seen, next, Relaxed, Relaxed) {
-                Ok(_) => return output,
-                Err(actual) => seen = actual,
-            }
-        }
+        self.update_with(Relaxed, Relaxed, step)
+    }
+
+    /// As [`update`](Self::update), of a word that goes with others: `step` finds stored what was
+    /// stored before the word that it is given, and shows with the next what was stored before that.
+    pub(crate) fn update_published<T>(&self, step: impl Fn(u32) -> (u32, T)) -> T {
+        self.update_with(Acquire, Release, step)
     }
 
     /// Counts one. It wraps.
@@ -109,6 +109,20 @@ impl AtomicWord {
         self.0.into_inner()
     }
 
+    fn update_with<T>(&self, load: Ordering, store: Ordering, step: impl Fn(u32) -> (u32, T)) -> T {
+        let mut seen = self.load_with(load);
+        loop {
+            let (next, output) = step(seen);
+            if next == seen {
+                return output;
+            }
+            match self.0.compare_exchange_weak(seen, next, store, load) {
+                Ok(_) => return output,
+                Err(actual) => seen = actual,
+            }
+        }
+    }
+
     fn load_with(&self, order: Ordering) -> u32 {
         self.0.load(order)
     }
@@ -119,6 +133,14 @@ impl AtomicWord {
 
     fn store(&self, bits: u32, order: Ordering) {
         self.0.store(bits, order);
+    }
+}
+
+/// Between what a caller stores in some words and what it loads from others. Of two that do so, one at
+/// least finds what the other stored: whoever passes here later.
+pub(crate) fn meet() {
+    if !UNMET {
+        fence(SeqCst);
     }
 }
 
@@ -138,8 +160,8 @@ impl Writing {
     pub(crate) fn try_begin(&self) -> Result<Writer<'_>, Busy> {
         // Acquire, with the release of whoever wrote before: what it wrote is seen.
         match self.0.0.compare_exchange(0, 1, Acquire, Relaxed) {
-            Ok(_) => Ok(Writer(self)),
-            Err(_) => Err(Busy),
+            Err(_) if !ANYBODY_WRITES => Err(Busy),
+            Ok(_) | Err(_) => Ok(Writer(self)),
         }
     }
 }
@@ -369,6 +391,12 @@ impl Cell for Count {
         self.0.store(bits, Release);
     }
 }
+
+// What `--cfg mutant=".."` breaks beside `loom_words`.
+/// Nothing stands between what is stored and what is loaded.
+const UNMET: bool = cfg!(mutant = "unmet");
+/// The right to write is everybody's.
+const ANYBODY_WRITES: bool = cfg!(mutant = "anybody_writes");
 
 /// Native loads, and read-modify-writes in a critical section: for cores without compare-and-swap.
 #[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
