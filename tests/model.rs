@@ -51,7 +51,7 @@ fn random_operations_reach_every_phase_and_every_answer() {
         seen.add(&pair.seen);
     }
     let Seen { opened, half_opened, closed, replaced, refused, stale, old, grown, .. } = seen;
-    let Seen { forced_open, forced_closed, left_open, spared, shadowed, reset, .. } = seen;
+    let Seen { forced_open, forced_closed, left_open, spared, shadowed, reset, tripped, .. } = seen;
     for (what, times) in [
         ("opened", opened),
         ("half-opened", half_opened),
@@ -67,6 +67,7 @@ fn random_operations_reach_every_phase_and_every_answer() {
         ("failures that did not open it, forced closed", spared),
         ("admitted by the shadow mode", shadowed),
         ("closed by a reset", reset),
+        ("openings on other evidence", tripped),
     ] {
         assert!(times >= 10, "{what}: {times}");
     }
@@ -76,6 +77,8 @@ fn random_operations_reach_every_phase_and_every_answer() {
 enum Operation {
     Admit,
     Settle(usize, Outcome),
+    /// Settles one, and what else it says asks for opening if it was counted.
+    Trip(usize, Outcome),
     Drop(usize),
     /// Time goes by.
     Pass(u64),
@@ -94,6 +97,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => Just(Operation::Admit),
         5 => any::<usize>().prop_map(|which| Operation::Settle(which, Outcome::Failure)),
         3 => any::<usize>().prop_map(|which| Operation::Settle(which, Outcome::Success)),
+        1 => (any::<usize>(), prop_oneof![Just(Outcome::Success), Just(Outcome::Failure)])
+            .prop_map(|(which, outcome)| Operation::Trip(which, outcome)),
         1 => any::<usize>().prop_map(Operation::Drop),
         5 => length().prop_map(Operation::Pass),
         1 => length().prop_map(Operation::Back),
@@ -127,12 +132,15 @@ fn rule() -> impl Strategy<Value = Rule> {
         prop_oneof![50_000..200_000_u64, 50_000..90_000_000_u64, 50_000..=86_400_000_000_u64];
     let trip = (1..=23_u32).prop_flat_map(|failures| (Just(failures), failures..=23));
     let short = (1..=3_u32).prop_flat_map(|failures| (Just(failures), failures..=8));
+    let by_itself = prop_oneof![short, trip]
+        .prop_map(|(failures, window)| Trip::after(failures).of_last(window));
+    let trip = prop_oneof![7 => by_itself, 1 => Just(Trip::NEVER)];
     let probes = prop_oneof![1..=4_u32, 1..=63_u32];
     let growth = prop_oneof![Just(10), 10..=30_u32, 10..=100_u32];
-    (prop_oneof![short, trip], span.clone(), span, probes, growth, 0..=86_400_000_000_u64).prop_map(
-        |((failures, window), open_for, lease, probes, growth, open_max)| {
+    (trip, span.clone(), span, probes, growth, 0..=86_400_000_000_u64).prop_map(
+        |(trip, open_for, lease, probes, growth, open_max)| {
             let open_max = Duration::from_micros(open_max.max(open_for));
-            Rule::new(Trip::after(failures).of_last(window), Duration::from_micros(open_for))
+            Rule::new(trip, Duration::from_micros(open_for))
                 .lease(Duration::from_micros(lease))
                 .probes(probes)
                 .open_growth(growth, open_max)
@@ -168,6 +176,7 @@ struct Seen {
     spared: u32,
     shadowed: u32,
     reset: u32,
+    tripped: u32,
 }
 
 impl Pair {
@@ -186,7 +195,14 @@ impl Pair {
     fn operate(&mut self, operation: Operation) -> Result<(), TestCaseError> {
         match operation {
             Operation::Admit => self.admit()?,
-            Operation::Settle(which, outcome) => self.settle(which, outcome)?,
+            Operation::Settle(which, outcome) => {
+                self.settle(which, outcome)?;
+            }
+            Operation::Trip(which, outcome) => {
+                if let Some((ticket, leave, Settled::Counted)) = self.settle(which, outcome)? {
+                    self.trip(ticket, leave)?;
+                }
+            }
             Operation::Drop(which) => self.release(which),
             Operation::Pass(micros) => self.set(self.now.as_micros().saturating_add(micros)),
             Operation::Back(micros) => self.set(self.now.as_micros().saturating_sub(micros)),
@@ -221,8 +237,12 @@ impl Pair {
         Ok(())
     }
 
-    fn settle(&mut self, which: usize, outcome: Outcome) -> Result<(), TestCaseError> {
-        let Some((ticket, leave)) = self.take(which) else { return Ok(()) };
+    fn settle(
+        &mut self,
+        which: usize,
+        outcome: Outcome,
+    ) -> Result<Option<(Ticket, Leave, Settled)>, TestCaseError> {
+        let Some((ticket, leave)) = self.take(which) else { return Ok(None) };
         let (rule, now, epoch) = (self.rule, self.now, self.model.epoch);
         let (circuit, settled) = self.circuit.settle(&rule, now, ticket, outcome);
         prop_assert_eq!(self.shared.settle(&rule, now, ticket, outcome), settled, "shared");
@@ -243,6 +263,16 @@ impl Pair {
             }
             Settled::Shadowed => {}
         }
+        Ok(Some((ticket, leave, settled)))
+    }
+
+    fn trip(&mut self, ticket: Ticket, leave: Leave) -> Result<(), TestCaseError> {
+        let (rule, now) = (self.rule, self.now);
+        let (circuit, settled) = self.circuit.trip(&rule, now, ticket);
+        prop_assert_eq!(self.shared.trip(&rule, now, ticket), settled, "shared");
+        self.circuit = circuit;
+        prop_assert_eq!(settled, self.model.trip(&rule, now, leave));
+        self.seen.tripped += u32::from(settled != Settled::Counted);
         Ok(())
     }
 
@@ -451,6 +481,16 @@ impl Model {
         }
     }
 
+    fn trip(&mut self, rule: &Rule, now: Instant, leave: Leave) -> Settled {
+        let heeded = leave.counts && leave.epoch == self.epoch && !self.is_old(rule, now, leave);
+        match self.phase {
+            Doing::Closed { .. } if heeded && self.mode != Mode::ForcedClosed => {
+                self.open(rule, now)
+            }
+            _ => Settled::Counted,
+        }
+    }
+
     const fn release(&mut self, leave: Leave) {
         if let (Doing::HalfOpen { under_way, .. }, true) =
             (&mut self.phase, leave.counts && leave.epoch == self.epoch)
@@ -553,6 +593,7 @@ impl Seen {
         self.spared += other.spared;
         self.shadowed += other.shadowed;
         self.reset += other.reset;
+        self.tripped += other.tripped;
     }
 }
 
