@@ -3,11 +3,11 @@
 use core::borrow::Borrow;
 use core::time::Duration;
 
-use super::circuit::{Admission, Circuit, Leave, Outcome, Phase, Settled, Ticket, Transition};
+use super::circuit::{Admission, Asked, Circuit, Outcome, Phase, Settled, Ticket, Transition};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
 use super::window::{ClosedPhase, Evidence};
-use super::word::{Order, WordPair};
+use super::word::{Order, TOGETHER, WordPair};
 use crate::clock::Instant;
 use crate::fault;
 
@@ -43,6 +43,13 @@ pub struct Breaker {
 #[derive(Debug)]
 pub struct SharedCircuit {
     words: WordPair,
+}
+
+/// What for somebody asks.
+#[derive(Clone, Copy)]
+enum Asking {
+    ToGo,
+    ToKnow,
 }
 
 /// Leave to make one attempt. Dropped, it is given back and says nothing.
@@ -209,7 +216,10 @@ impl SharedCircuit {
     /// See [`Circuit::admit`]. A closed circuit is only read.
     pub fn admit(&self, rule: &Rule, now: Instant) -> Admission {
         match self.admit_by(|| *rule, now) {
-            Ok((ticket, moved)) => Admission::Admitted(ticket, moved),
+            Ok((ticket, half_opened)) => {
+                let moved = if half_opened { Some(Transition::HalfOpened) } else { None };
+                Admission::Admitted(ticket, moved)
+            }
             Err(_) => Admission::Refused,
         }
     }
@@ -219,13 +229,21 @@ impl SharedCircuit {
         self.settle_by(|| *rule, now, ticket, outcome)
     }
 
-    fn admit_by(&self, rule: impl FnOnce() -> Rule, now: Instant) -> Result<Leave, BreakerOpen> {
+    /// Whether the circuit became half-open by it, too.
+    fn admit_by(
+        &self,
+        rule: impl FnOnce() -> Rule,
+        now: Instant,
+    ) -> Result<(Ticket, bool), BreakerOpen> {
         match Circuit::admits_by(self.words.hot(), now) {
-            Some(ticket) => Ok((ticket, None)),
+            Some(ticket) => Ok((ticket, false)),
             None => {
                 let rule = rule();
-                self.update(move |circuit| circuit.ask(&rule, now))
-                    .map_err(|wait| BreakerOpen { admits_at: now.plus(wait) })
+                match self.ask(&rule, now, Asking::ToGo) {
+                    Asked::Admitted(ticket) => Ok((ticket, false)),
+                    Asked::HalfOpened(ticket) => Ok((ticket, true)),
+                    Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(&rule, now) }),
+                }
             }
         }
     }
@@ -242,8 +260,55 @@ impl SharedCircuit {
         {
             return Settled::Counted;
         }
-        let rule = rule();
-        self.update(move |circuit| circuit.settle(&rule, now, ticket, outcome))
+        self.count(&rule(), now, ticket, outcome)
+    }
+
+    #[cold]
+    fn ask(&self, rule: &Rule, now: Instant, asking: Asking) -> Asked {
+        loop {
+            if let Some(asked) = self.try_ask(rule, now, asking) {
+                return asked;
+            }
+        }
+    }
+
+    /// Asks once: another caller may be faster.
+    #[inline(never)]
+    fn try_ask(&self, rule: &Rule, now: Instant, asking: Asking) -> Option<Asked> {
+        let circuit = match asking {
+            Asking::ToGo => self.load_caught_up(),
+            Asking::ToKnow => self.load(),
+        };
+        let (next, asked) = circuit.ask(rule, now);
+        let next = match (asking, asked) {
+            (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => circuit,
+            // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
+            _ => next,
+        };
+        if self.replace(circuit, next) { Some(asked) } else { None }
+    }
+
+    #[cold]
+    fn count(&self, rule: &Rule, now: Instant, ticket: Ticket, outcome: Outcome) -> Settled {
+        loop {
+            if let Some(settled) = self.try_count(rule, now, ticket, outcome) {
+                return settled;
+            }
+        }
+    }
+
+    /// Counts once: another caller may be faster.
+    #[inline(never)]
+    fn try_count(
+        &self,
+        rule: &Rule,
+        now: Instant,
+        ticket: Ticket,
+        outcome: Outcome,
+    ) -> Option<Settled> {
+        let circuit = self.load_caught_up();
+        let (next, settled) = circuit.settle(rule, now, ticket, outcome);
+        if self.replace(circuit, next) { Some(settled) } else { None }
     }
 
     /// See [`Circuit::trip`].
@@ -265,16 +330,9 @@ impl SharedCircuit {
 
     /// See [`Guarded::peek`].
     fn look(&self, rule: &Rule, at: Instant) -> Result<(), BreakerOpen> {
-        let circuit = self.load();
-        match circuit.ask(rule, at) {
-            (_, Ok(_)) => Ok(()),
-            (leased, Err(wait)) => {
-                // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
-                if leased != circuit {
-                    self.update(|circuit| (circuit.leased(rule, at), ()));
-                }
-                Err(BreakerOpen { admits_at: at.plus(wait) })
-            }
+        match self.ask(rule, at, Asking::ToKnow) {
+            Asked::Admitted(_) | Asked::HalfOpened(_) => Ok(()),
+            Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, at) }),
         }
     }
 
@@ -311,7 +369,7 @@ impl SharedCircuit {
     #[must_use]
     pub fn load(&self) -> Circuit {
         let (hot, cold) = self.words.load();
-        Circuit::from_bits(hot, cold)
+        Circuit::of_words(hot, cold)
     }
 
     #[cold]
@@ -330,10 +388,13 @@ impl SharedCircuit {
     fn load_caught_up(&self) -> Circuit {
         loop {
             let circuit = self.load();
-            if !circuit.must_catch_up() {
+            if TOGETHER || !circuit.must_catch_up() {
                 return circuit;
             }
-            self.replace(circuit, circuit.caught_up());
+            let next = circuit.caught_up();
+            if self.replace(circuit, next) {
+                return next;
+            }
         }
     }
 
@@ -358,7 +419,7 @@ impl Circuit {
         match (self.mode(), self.phase()) {
             (Mode::ForcedOpen, _) => State::Open,
             (Mode::ForcedClosed, _) | (_, Phase::Closed { .. }) => State::Closed,
-            (_, Phase::Open { .. }) if self.waits_for(rule, now) > 0 => State::Open,
+            (_, Phase::Open { .. }) if !self.decides_to_wait(rule, now).is_none() => State::Open,
             (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => State::HalfOpen,
         }
     }
@@ -381,8 +442,8 @@ impl<B: Guarded> Permit<B> {
     ///
     /// It is open, or all its probes are under way.
     pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
-        let (ticket, moved) = breaker.shared().admit_by(|| breaker.rule(), now)?;
-        Ok(Self { ticket, held: true, half_opened: moved.is_some(), breaker })
+        let (ticket, half_opened) = breaker.shared().admit_by(|| breaker.rule(), now)?;
+        Ok(Self { ticket, held: true, half_opened, breaker })
     }
 
     /// Reports how the attempt ended.

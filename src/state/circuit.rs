@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::mode::Mode;
-use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span};
+use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span, TICK_SHIFT, Trip};
 use crate::clock::{Instant, duration};
 use crate::fault;
 
@@ -114,8 +114,19 @@ pub enum Transition {
     Closed,
 }
 
-/// What an admitted attempt gets: its ticket, and the transition that admitting it made.
-pub(super) type Leave = (Ticket, Option<Transition>);
+/// What who asks is told. An [`Admission`] that says of a refusal for how long it holds.
+#[derive(Clone, Copy)]
+pub(super) enum Asked {
+    Admitted(Ticket),
+    /// As the first probe: the circuit became half-open.
+    HalfOpened(Ticket),
+    Refused(Wait),
+}
+
+/// For how long a circuit refuses, from the beginning of the tick that is now: in ticks, or else one
+/// of the constants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait(u32);
 
 impl Circuit {
     /// Closed, without a failure.
@@ -129,64 +140,65 @@ impl Circuit {
     ///
     /// That is what it decides; a [mode](Mode) may have it do otherwise.
     pub const fn admit(self, rule: &Rule, now: Instant) -> (Self, Admission) {
-        match self.ask(rule, now) {
-            (next, Ok((ticket, moved))) => (next, Admission::Admitted(ticket, moved)),
-            (next, Err(_)) => (next, Admission::Refused),
-        }
+        let (next, asked) = self.ask(rule, now);
+        let admission = match asked {
+            Asked::Admitted(ticket) => Admission::Admitted(ticket, None),
+            Asked::HalfOpened(ticket) => Admission::Admitted(ticket, Some(Transition::HalfOpened)),
+            Asked::Refused(_) => Admission::Refused,
+        };
+        (next, admission)
     }
 
-    /// [`admit`](Self::admit) that says of a refusal for how many microseconds it holds.
-    pub(super) const fn ask(self, rule: &Rule, now: Instant) -> (Self, Result<Leave, u64>) {
-        if self.has_mode(Mode::ForcedOpen) {
-            return (self, Err(u64::MAX));
-        }
-        if self.has_mode(Mode::ForcedClosed) && !self.is_closed() {
-            return (self, Ok((Ticket::SHADOWED, None)));
-        }
-        match self.decide(rule, now) {
-            (next, Err(_)) if self.has_mode(Mode::Shadow) => (next, Ok((Ticket::SHADOWED, None))),
-            decided => decided,
-        }
-    }
-
+    /// [`admit`](Self::admit) that says of a refusal for how long it holds.
     #[inline(always)] // Into the one that asks.
-    const fn decide(self, rule: &Rule, now: Instant) -> (Self, Result<Leave, u64>) {
-        let most = rule.probe_count();
-        let (next, moved) = match self.phase() {
-            Phase::Closed { .. } => return (self, Ok((self.ticket(now), None))),
-            Phase::HalfOpen { in_flight, succeeded }
-                if in_flight > 0 && in_flight + succeeded < most =>
-            {
-                // The lease is that of the youngest probe: none is replaced before its own is over.
-                let next = self.with(Phase::HalfOpen { in_flight: in_flight + 1, succeeded });
-                (next.at_next_turn(), None)
-            }
-            phase => {
-                let wait = self.waits_for(rule, now);
-                if wait > 0 {
-                    return (self.leased(rule, now), Err(wait));
-                }
+    pub(super) const fn ask(self, rule: &Rule, now: Instant) -> (Self, Asked) {
+        if self.has_mode(Mode::ForcedOpen) {
+            return (self, Asked::Refused(Wait::FOREVER));
+        }
+        if self.is_closed() {
+            return (self, Asked::Admitted(self.ticket(now)));
+        }
+        if self.has_mode(Mode::ForcedClosed) {
+            return (self, Asked::Admitted(Ticket::SHADOWED));
+        }
+        let (most, half_open) = (rule.probe_count(), self.is_half_open());
+        let level = self.level();
+        let mut wait = Wait::NONE;
+        let next = if half_open && self.has_slot(most) {
+            // The lease is that of the youngest probe: none is replaced before its own is over.
+            self.at_next_turn()
+        } else {
+            wait = self.waits_for(rule, now, level);
+            if wait.is_none() {
                 // Nobody else's outcome is awaited any more, so this probe gets an epoch and a lease
                 // of its own. What succeeded counts on; but a rule of fewer probes may have come
                 // meanwhile, and one more success must still close it.
-                let (succeeded, moved) = match phase {
-                    Phase::HalfOpen { succeeded, .. } if succeeded < most => (succeeded, None),
-                    Phase::HalfOpen { .. } => (most - 1, None),
-                    _ => (0, Some(Transition::HalfOpened)),
+                let succeeded = match half_open {
+                    true if self.succeeded() < most => self.succeeded(),
+                    true => most - 1,
+                    false => 0,
                 };
-                (self.enter(Phase::HalfOpen { in_flight: 1, succeeded }, self.level()), moved)
+                self.enter(Phase::HalfOpen { in_flight: 1, succeeded }, level)
+            } else if half_open && self.lags() {
+                // Whoever made it half-open has not written its lease yet, and may never.
+                self
+            } else {
+                return (self, self.refused(wait));
             }
         };
-        let next = next.with_lease(rule, now);
-        (next, Ok((next.ticket(now), moved)))
+        let until = tick_after(now, rule.lease).wrapping_add(LEASE_UNIT - 1) >> LEASE_SHIFT;
+        let next = next.with_cold(level, until & LEASES);
+        if !wait.is_none() {
+            return (next, self.refused(wait));
+        }
+        let ticket = next.ticket(now);
+        (next, if half_open { Asked::Admitted(ticket) } else { Asked::HalfOpened(ticket) })
     }
 
-    /// The same circuit; if it is half-open and its lease was never written, with one that runs from
-    /// `now`. Whoever made it half-open has not written it yet, and may never.
-    pub(super) const fn leased(self, rule: &Rule, now: Instant) -> Self {
-        match self.phase() {
-            Phase::HalfOpen { .. } if self.lags() => self.with_lease(rule, now),
-            _ => self,
+    const fn refused(self, wait: Wait) -> Asked {
+        match self.has_mode(Mode::Shadow) {
+            true => Asked::Admitted(Ticket::SHADOWED),
+            false => Asked::Refused(wait),
         }
     }
 
@@ -212,35 +224,20 @@ impl Circuit {
         if !self.honours(rule, now, ticket) {
             return (self, Settled::Late);
         }
-        match (self.phase(), outcome) {
-            (Phase::Closed { history }, Outcome::Success) => (
-                self.with(Phase::Closed { history: history << 1 & HISTORY_BITS }),
-                Settled::Counted,
-            ),
-            (Phase::Closed { history }, Outcome::Failure) => {
-                let history = history << 1 & HISTORY_BITS | 1;
-                let counted = history & ((1 << rule.trip().window()) - 1);
-                if counted.count_ones() < rule.trip().failures()
-                    || matches!(self.mode(), Mode::ForcedClosed)
-                {
-                    (self.with(Phase::Closed { history }), Settled::Counted)
-                } else {
-                    self.open(rule, now)
-                }
+        let failed = matches!(outcome, Outcome::Failure);
+        if self.is_closed() {
+            let next = self.with_outcome(failed);
+            if !failed || self.has_mode(Mode::ForcedClosed) || !next.trips(rule.trip()) {
+                return (next, Settled::Counted);
             }
-            (Phase::HalfOpen { in_flight, succeeded }, Outcome::Success) => {
-                if succeeded + 1 < rule.probe_count() {
-                    let in_flight = in_flight.saturating_sub(1);
-                    let phase = Phase::HalfOpen { in_flight, succeeded: succeeded + 1 };
-                    (self.with(phase), Settled::Counted)
-                } else {
-                    let next = self.enter(Phase::Closed { history: 0 }, 0);
-                    (next, Settled::Moved(Transition::Closed))
-                }
+        } else if !failed {
+            if self.succeeded() + 1 < rule.probe_count() {
+                return (self.with_one_less().with_success(), Settled::Counted);
             }
-            (Phase::HalfOpen { .. }, Outcome::Failure) => self.open(rule, now),
-            (Phase::Open { .. }, _) => (self, Settled::Late),
+            let next = self.enter(Phase::Closed { history: 0 }, 0);
+            return (next, Settled::Moved(Transition::Closed));
         }
+        self.open(rule, now)
     }
 
     /// Opens on evidence other than its history: on what else the outcome of `ticket`, which it
@@ -255,13 +252,9 @@ impl Circuit {
     /// Gives a ticket back: the attempt was not made, or says nothing.
     #[must_use]
     pub const fn release(self, ticket: Ticket) -> Self {
-        match self.phase() {
-            Phase::HalfOpen { in_flight, succeeded }
-                if self.gave(ticket) || fault::STALE_RELEASE =>
-            {
-                self.with(Phase::HalfOpen { in_flight: in_flight.saturating_sub(1), succeeded })
-            }
-            _ => self,
+        match self.is_half_open() && (self.gave(ticket) || fault::STALE_RELEASE) {
+            true => self.with_one_less(),
+            false => self,
         }
     }
 
@@ -296,7 +289,7 @@ impl Circuit {
             (Mode::ForcedOpen, _) | (_, Phase::Open { .. }) => self.open_span(rule).micros(),
             _ => rule.lease.micros(),
         };
-        let left = self.refuses_for(rule, now);
+        let left = self.refuses_for(rule, now).micros(rule, now);
         duration(if left < longest { left } else { longest })
     }
 
@@ -304,7 +297,7 @@ impl Circuit {
     /// open.
     #[must_use]
     pub const fn admits_at(self, rule: &Rule, now: Instant) -> Instant {
-        now.plus(self.refuses_for(rule, now))
+        self.refuses_for(rule, now).end(rule, now)
     }
 
     /// What the hot word says.
@@ -314,17 +307,14 @@ impl Circuit {
         match self.hot >> PHASE_SHIFT {
             0 => Phase::Closed { history: payload },
             1 => Phase::Open { until: payload },
-            _ => Phase::HalfOpen {
-                in_flight: payload >> COUNT_SHIFT & COUNT,
-                succeeded: payload & COUNT,
-            },
+            _ => Phase::HalfOpen { in_flight: self.in_flight(), succeeded: self.succeeded() },
         }
     }
 
     /// Whether everybody is admitted and counts.
     #[must_use]
     pub const fn is_closed(self) -> bool {
-        matches!(self.phase(), Phase::Closed { .. })
+        self.hot >> PHASE_SHIFT == 0
     }
 
     /// What it was told to do.
@@ -340,17 +330,16 @@ impl Circuit {
 
     /// Openings since it was last closed, up to 15. To be forced open is none.
     #[must_use]
+    #[inline(never)]
     pub const fn level(self) -> u32 {
-        let written = self.cold >> LEVEL_SHIFT & LEVEL;
-        match self.phase() {
-            Phase::Closed { .. } => 0,
-            // A lagging cold word is one opening behind an open circuit, and none behind the
-            // half-open one that follows it, or one that was forced open.
-            Phase::Open { .. } if self.lags() && !self.has_mode(Mode::ForcedOpen) => {
-                if written < LEVEL { written + 1 } else { LEVEL }
-            }
-            _ => written,
+        let written = self.written_level();
+        if self.is_closed() {
+            return 0;
         }
+        // A lagging cold word is one opening behind an open circuit, and none behind the half-open one
+        // that follows it, or one that was forced open.
+        let behind = self.must_catch_up() && !self.has_mode(Mode::ForcedOpen);
+        if behind && written < LEVEL { written + 1 } else { written }
     }
 
     /// The words themselves, hot and cold.
@@ -367,6 +356,11 @@ impl Circuit {
         Self { hot, cold }
     }
 
+    /// The circuit of words that [`to_bits`](Self::to_bits) gave.
+    pub(super) const fn of_words(hot: u32, cold: u32) -> Self {
+        Self { hot, cold }
+    }
+
     /// Whether the hot word is all it takes to admit: the circuit is closed.
     pub(super) const fn admits_by(hot: u32, now: Instant) -> Option<Ticket> {
         if hot >> PHASE_SHIFT == 0 { Some(Self::from_bits(hot, 0).ticket(now)) } else { None }
@@ -379,40 +373,52 @@ impl Circuit {
         hot == ticket.0 & !TICKS && ticket.age(now) < QUARTER
     }
 
-    const fn refuses_for(self, rule: &Rule, now: Instant) -> u64 {
+    const fn refuses_for(self, rule: &Rule, now: Instant) -> Wait {
         match self.mode() {
-            Mode::Normal => self.waits_for(rule, now),
-            Mode::ForcedOpen => u64::MAX,
-            Mode::ForcedClosed | Mode::Shadow => 0,
+            Mode::Normal => self.decides_to_wait(rule, now),
+            Mode::ForcedOpen => Wait::FOREVER,
+            Mode::ForcedClosed | Mode::Shadow => Wait::NONE,
         }
     }
 
     /// For how long it decides to refuse.
+    pub(super) const fn decides_to_wait(self, rule: &Rule, now: Instant) -> Wait {
+        self.waits_for(rule, now, self.level())
+    }
+
+    /// The same, at this level.
+    ///
+    /// Threads read clocks out of order, and clocks step. A reading a little before the one that set
+    /// the end finds a little more left than the rule explains; one from far away finds nonsense, and
+    /// the wait over.
     #[inline(always)]
-    pub(super) const fn waits_for(self, rule: &Rule, now: Instant) -> u64 {
-        match self.phase() {
-            Phase::Open { until } => {
-                let left = ticks_left(until, TICKS, now, TICK_SHIFT, self.open_span(rule));
-                micros_left(left, now, TICK_SHIFT)
+    const fn waits_for(self, rule: &Rule, now: Instant, level: u32) -> Wait {
+        // Ticks beyond the last that began a unit of what the end is counted in count for nothing.
+        let (until, modulus, beyond, span) = if self.is_half_open() {
+            if self.in_flight() == 0 || self.has_slot(rule.probe_count()) {
+                return Wait::NONE;
             }
-            Phase::HalfOpen { in_flight, succeeded }
-                if in_flight > 0 && in_flight + succeeded >= rule.probe_count() =>
-            {
-                if self.lags() {
-                    return rule.lease.micros();
-                }
-                let left = ticks_left(self.cold & LEASES, LEASES, now, LEASE_SHIFT, rule.lease);
-                micros_left(left, now, LEASE_SHIFT)
+            if self.lags() {
+                return Wait::LEASE;
             }
-            _ => 0,
-        }
+            (self.cold << LEASE_SHIFT, LEASES << LEASE_SHIFT, LEASE_UNIT - 1, rule.lease)
+        } else if self.is_closed() {
+            return Wait::NONE;
+        } else {
+            (self.hot, TICKS, 0, rule.open_span(level))
+        };
+        let now = ticks(now);
+        let left = until.wrapping_sub(now & !beyond) & modulus;
+        let most = span.plus(STEP_TOLERANCE).ticks() + beyond;
+        Wait(if 0 < left && left <= most { left - (now & beyond) } else { 0 })
     }
 
     /// Opens, for as long as the rule says, in a new epoch.
     #[inline(always)] // As `enter`.
     const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
-        let level = if self.level() < LEVEL { self.level() + 1 } else { LEVEL };
-        let until = tick_after(now, rule.open_span(level), TICK_SHIFT) & TICKS;
+        let before = if self.is_closed() { 0 } else { self.written_level() };
+        let level = if before < LEVEL { before + 1 } else { LEVEL };
+        let until = tick_after(now, rule.open_span(level)) & TICKS;
         (self.enter(Phase::Open { until }, level), Settled::Moved(Transition::Opened))
     }
 
@@ -427,7 +433,7 @@ impl Circuit {
         match (self.mode(), mode, self.phase()) {
             (_, Mode::ForcedOpen, _) => self,
             (Mode::ForcedOpen, _, Phase::Open { .. }) => {
-                self.with(Phase::Open { until: tick(now) })
+                self.with(Phase::Open { until: ticks(now) & TICKS })
             }
             _ => self,
         }
@@ -452,7 +458,7 @@ impl Circuit {
     /// to say so.
     pub(super) const fn begun(self, now: Instant) -> (Self, Option<Transition>) {
         match (self.mode(), self.phase()) {
-            (Mode::ForcedOpen, _) => self.enter_with(Phase::Open { until: tick(now) }),
+            (Mode::ForcedOpen, _) => self.enter_with(Phase::Open { until: ticks(now) & TICKS }),
             (Mode::ForcedClosed, Phase::Closed { history }) => {
                 self.enter_with(Phase::Closed { history })
             }
@@ -491,26 +497,18 @@ impl Circuit {
 
     /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
     const fn honours(self, rule: &Rule, now: Instant, ticket: Ticket) -> bool {
-        let heeded = match self.is_closed() {
-            true => !self.has_mode(Mode::ForcedOpen),
-            false => !self.has_mode(Mode::ForcedOpen) && !self.has_mode(Mode::ForcedClosed),
-        };
+        let heeded = !self.has_mode(Mode::ForcedOpen)
+            && (!self.has_mode(Mode::ForcedClosed) || self.is_closed());
         heeded && self.gave(ticket) && ticket.age(now) <= self.ticket_ticks(rule)
     }
 
     /// How old a ticket may get: what a wrapped epoch would otherwise let in is older.
     const fn ticket_ticks(self, rule: &Rule) -> u32 {
-        let ticks = match self.phase() {
-            Phase::HalfOpen { .. } => rule.lease.ticks(TICK_SHIFT),
-            _ => {
-                // Sixteen of them.
-                let periods = rule.open_for.ticks(TICK_SHIFT - 4);
-                if periods > QUARTER { periods } else { QUARTER }
-            }
-        };
-        // What is left of the ticks are clocks that stepped back.
-        const OLDEST: u32 = TICKS - STEPS_BACK - 1;
-        if ticks < OLDEST { ticks } else { OLDEST }
+        if self.is_half_open() {
+            return rule.lease.ticks();
+        }
+        let periods = rule.open_for.ticks_of_sixteen();
+        if periods > QUARTER { periods } else { QUARTER }
     }
 
     /// Whether `ticket` is of this epoch, and a probe's exactly if this circuit is half-open: an
@@ -520,23 +518,39 @@ impl Circuit {
     }
 
     const fn ticket(self, now: Instant) -> Ticket {
-        Ticket(self.hot & !TICKS | tick(now))
+        Ticket(self.hot & !TICKS | ticks(now) & TICKS)
     }
 
     pub(super) const fn epoch(self) -> u32 {
         self.hot >> EPOCH_SHIFT & EPOCH
     }
 
+    const fn is_half_open(self) -> bool {
+        self.hot & HALF_OPEN_BIT != 0
+    }
+
+    /// Probes under way, of a half-open circuit.
+    const fn in_flight(self) -> u32 {
+        self.hot >> COUNT_SHIFT & COUNT
+    }
+
+    /// Probes that succeeded, of a half-open circuit.
+    const fn succeeded(self) -> u32 {
+        self.hot & COUNT
+    }
+
+    /// Whether a half-open circuit has probes under way and lets another go beside them.
+    const fn has_slot(self, most: u32) -> bool {
+        self.in_flight() > 0 && self.in_flight() + self.succeeded() < most
+    }
+
+    const fn written_level(self) -> u32 {
+        self.cold >> LEVEL_SHIFT & LEVEL
+    }
+
     /// Whether the cold word belongs to an earlier epoch than the hot one.
     const fn lags(self) -> bool {
         (self.cold ^ self.hot) & EPOCH_BITS != 0
-    }
-
-    /// The same half-open circuit with a lease that runs from `now`.
-    const fn with_lease(self, rule: &Rule, now: Instant) -> Self {
-        // Its level is what the cold word says, whatever epoch that is of.
-        let level = self.cold >> LEVEL_SHIFT & LEVEL;
-        self.with_cold(level, tick_after(now, rule.lease, LEASE_SHIFT) & LEASES)
     }
 
     const fn with_cold(self, level: u32, lease: u32) -> Self {
@@ -546,21 +560,42 @@ impl Circuit {
 
     /// The same epoch with other contents.
     const fn with(self, phase: Phase) -> Self {
-        let turn = if matches!(phase, Phase::HalfOpen { .. }) { self.hot & TURN_BITS } else { 0 };
-        Self { hot: pack(phase) | self.hot & EPOCH_BITS | turn, ..self }
+        Self { hot: pack(phase) | self.hot & EPOCH_BITS, ..self }
     }
 
-    /// The same half-open circuit with a hot word that this epoch has not had: who found its probes
-    /// overdue must not replace one that came into a slot given back since.
+    /// The same half-open circuit with one more probe under way, and a hot word that this epoch has not
+    /// had: who found its probes overdue must not replace one that came into a slot given back since.
     const fn at_next_turn(self) -> Self {
-        let turn = (self.hot & TURN_BITS).wrapping_add(TURN) & TURN_BITS;
-        Self { hot: self.hot & !TURN_BITS | turn, ..self }
+        let turn = self.hot.wrapping_add(TURN) & TURN_BITS;
+        Self { hot: (self.hot & !TURN_BITS | turn) + PROBE, ..self }
+    }
+
+    /// The same half-open circuit with one probe less under way, if there is one.
+    const fn with_one_less(self) -> Self {
+        let less = if self.in_flight() > 0 { PROBE } else { 0 };
+        Self { hot: self.hot - less, ..self }
+    }
+
+    /// The same half-open circuit with one more success, for which its count has room.
+    const fn with_success(self) -> Self {
+        Self { hot: self.hot + 1, ..self }
+    }
+
+    /// The same closed circuit with one more outcome.
+    const fn with_outcome(self, failed: bool) -> Self {
+        self.with(Phase::Closed { history: (self.hot << 1 | failed as u32) & HISTORY_BITS })
+    }
+
+    /// Whether a closed circuit has seen the failures that open it.
+    const fn trips(self, trip: Trip) -> bool {
+        let counted = self.hot & ((1 << trip.window()) - 1);
+        counted.count_ones() >= trip.failures()
     }
 
     /// Whether the cold word must be written before the next transition: what a cold word says of a
     /// circuit that is closed or open can be told for one transition, not for two.
     pub(super) const fn must_catch_up(self) -> bool {
-        self.lags() && !matches!(self.phase(), Phase::HalfOpen { .. })
+        self.lags() && !self.is_half_open()
     }
 
     /// The same circuit with a cold word of its own epoch.
@@ -593,8 +628,33 @@ impl Ticket {
 
     /// Its age in ticks: zero if the clock stepped back behind it, by less than [`STEPS_BACK`].
     const fn age(self, now: Instant) -> u32 {
-        let age = tick(now).wrapping_sub(self.0) & TICKS;
+        let age = ticks(now).wrapping_sub(self.0) & TICKS;
         if age < TICKS - STEPS_BACK { age } else { 0 }
+    }
+}
+
+impl Wait {
+    pub(super) const NONE: Self = Self(0);
+    /// As long as the mode stays.
+    pub(super) const FOREVER: Self = Self(u32::MAX);
+    /// A whole lease, from now.
+    const LEASE: Self = Self(u32::MAX - 1);
+
+    pub(super) const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) const fn end(self, rule: &Rule, now: Instant) -> Instant {
+        now.plus(self.micros(rule, now))
+    }
+
+    const fn micros(self, rule: &Rule, now: Instant) -> u64 {
+        match self {
+            Self::NONE => 0,
+            Self::FOREVER => u64::MAX,
+            Self::LEASE => rule.lease.micros(),
+            Self(ticks) => ((ticks as u64) << TICK_SHIFT) - (now.as_micros() & (TICK - 1)),
+        }
     }
 }
 
@@ -609,32 +669,16 @@ const fn pack(phase: Phase) -> u32 {
     }
 }
 
-/// Coarse time, modulo 2^24.
-const fn tick(now: Instant) -> u32 {
-    (now.as_micros() >> TICK_SHIFT) as u32 & TICKS
+/// Coarse time, modulo 2^32.
+const fn ticks(now: Instant) -> u32 {
+    (now.as_micros() >> TICK_SHIFT) as u32
 }
 
-/// The first tick that begins a whole `span` after `now` or later.
-const fn tick_after(now: Instant, span: Span, shift: u32) -> u32 {
-    let up = if fault::EARLY_PROBE { 0 } else { (1 << shift) - 1 };
-    (now.as_micros().wrapping_add(span.micros() + up) >> shift) as u32
-}
-
-/// Ticks from `now` to `until`, in modular time; none if that is longer than `span` can explain.
-///
-/// Threads read clocks out of order, and clocks step. A reading a little before the one that set
-/// `until` finds a little more than `span` left; one from far away finds nonsense, and the wait over.
-const fn ticks_left(until: u32, modulus: u32, now: Instant, shift: u32, span: Span) -> u32 {
-    let left = until.wrapping_sub((now.as_micros() >> shift) as u32) & modulus;
-    if left <= span.plus(STEP_TOLERANCE).ticks(shift) { left } else { 0 }
-}
-
-/// From `now` to the beginning of the tick that is `left` ticks after the one that is now.
-const fn micros_left(left: u32, now: Instant, shift: u32) -> u64 {
-    match left {
-        0 => 0,
-        _ => ((left as u64) << shift) - (now.as_micros() & ((1 << shift) - 1)),
-    }
+/// The first tick that begins a whole `span` after `now` or later, modulo 2^32.
+#[inline(never)]
+const fn tick_after(now: Instant, span: Span) -> u32 {
+    let begun = now.as_micros() as u32 & (TICK - 1) as u32;
+    ticks(now).wrapping_add(span.ticks_from(begun))
 }
 
 const PHASE_SHIFT: u32 = 30;
@@ -645,6 +689,7 @@ const MODE_BITS: u32 = 3 << PHASE_SHIFT;
 const LEVEL_SHIFT: u32 = 20;
 const PAYLOAD: u32 = 0x00ff_ffff;
 const COUNT_SHIFT: u32 = 6;
+const PROBE: u32 = 1 << COUNT_SHIFT;
 const TURN: u32 = 1 << 12;
 const TURN_BITS: u32 = PAYLOAD & !(TURN - 1);
 const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
@@ -657,12 +702,13 @@ const UNCOUNTED_BIT: u32 = 1 << 30;
 const STEPS_BACK: u32 = 1 << 21;
 const LEASES: u32 = 0x000f_ffff;
 /// 2^14 µs a tick: 24 bits of them are 76 hours.
-const TICK_SHIFT: u32 = 14;
+const TICK: u64 = 1 << TICK_SHIFT;
 /// Eight ticks a unit of the lease: 20 bits of them are 38 hours.
-const LEASE_SHIFT: u32 = TICK_SHIFT + 3;
+const LEASE_SHIFT: u32 = 3;
+const LEASE_UNIT: u32 = 1 << LEASE_SHIFT;
 /// How far two readings of a clock may disagree before a deadline is taken for nonsense: 64 s.
 const STEP_TOLERANCE: Span = Span::micros_up(64_000_000);
 /// 15 minutes in ticks: how old a ticket of a closed circuit may get at least.
-const QUARTER: u32 = Span::micros_up(15 * 60 * 1_000_000).ticks(TICK_SHIFT);
+const QUARTER: u32 = Span::micros_up(15 * 60 * 1_000_000).ticks();
 /// What `tests/loom.rs` breaks: whoever asked before a reset is not told from others.
 const RESET_IN_EPOCH: bool = cfg!(mutant = "reset_in_epoch");

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::clock::{duration, micros};
+use crate::fault;
 
 /// When a circuit opens, for how long, and how it closes again. 16 bytes; made anew to change it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,10 +288,23 @@ impl Span {
         Self(micros.div_ceil(1 << SPAN_SHIFT) as u32)
     }
 
-    /// In ticks of 2^`shift` µs, rounded up. Of up to two days.
-    pub(super) const fn ticks(self, shift: u32) -> u32 {
-        let shift = shift - SPAN_SHIFT;
-        self.0.wrapping_add((1 << shift) - 1) >> shift
+    /// In ticks, rounded up. Of up to two days.
+    pub(super) const fn ticks(self) -> u32 {
+        self.0.wrapping_add((1 << TICK_SPANS) - 1) >> TICK_SPANS
+    }
+
+    /// In ticks, rounded up, from the beginning of one that began so many microseconds before.
+    pub(super) const fn ticks_from(self, begun: u32) -> u32 {
+        if fault::EARLY_PROBE {
+            return self.0.wrapping_add(begun >> SPAN_SHIFT) >> TICK_SPANS;
+        }
+        let begun = (begun + (1 << SPAN_SHIFT) - 1) >> SPAN_SHIFT;
+        self.plus(Self(begun)).ticks()
+    }
+
+    /// Sixteen times as long, in ticks, rounded up.
+    pub(super) const fn ticks_of_sixteen(self) -> u32 {
+        self.0.wrapping_add((1 << (TICK_SPANS - 4)) - 1) >> (TICK_SPANS - 4)
     }
 
     /// The sum of two lengths of up to a day.
@@ -335,6 +349,10 @@ const TENTHS: u8 = 10;
 const MOST_TENTHS: u32 = 100;
 /// 2^5 µs a unit of a span.
 const SPAN_SHIFT: u32 = 5;
+/// 2^14 µs a tick.
+pub(super) const TICK_SHIFT: u32 = 14;
+/// 2^9 units of a span a tick.
+const TICK_SPANS: u32 = TICK_SHIFT - SPAN_SHIFT;
 
 // What the circuit's words have room for: outcomes, probes, openings in a row.
 pub(super) const HISTORY: u32 = 23;

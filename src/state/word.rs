@@ -127,10 +127,6 @@ impl AtomicWord {
         self.0.load(order)
     }
 
-    fn replace(&self, seen: u32, next: u32, order: Ordering) -> bool {
-        seen == next || self.0.compare_exchange(seen, next, order, Relaxed).is_ok()
-    }
-
     fn store(&self, bits: u32, order: Ordering) {
         self.0.store(bits, order);
     }
@@ -210,16 +206,66 @@ impl WordPair {
     /// With [`Order::ColdFirst`], nobody may see the new hot word with the old cold one; a caller who
     /// then loses the hot word leaves a cold word that must do no harm.
     pub(crate) fn replace(&self, seen: (u32, u32), next: (u32, u32), order: Order) -> bool {
-        let hot = (&self.hot, seen.0, next.0);
-        let cold = (&self.cold, seen.1, next.1);
-        let (first, second) = match order {
-            Order::HotFirst => (hot, cold),
-            Order::ColdFirst => (cold, hot),
-        };
-        // Release throughout: the second store must not be seen before the first.
-        let replace = |(word, seen, next): (&AtomicWord, _, _)| word.replace(seen, next, Release);
-        replace(first) && (replace(second) || order == Order::HotFirst)
+        if seen == next {
+            return true;
+        }
+        let hot = Change { word: &self.hot.0, seen: seen.0, next: next.0 };
+        let cold = Change { word: &self.cold.0, seen: seen.1, next: next.1 };
+        replace_both(hot, cold, order)
     }
+}
+
+/// Whether both words of a [`WordPair`] are replaced in one section: nobody else finds one of them
+/// moved and the other not yet, and then replaces the pair.
+pub(crate) const TOGETHER: bool = cfg!(all(
+    not(loom),
+    feature = "critical-section",
+    any(sectioned, not(target_has_atomic = "32"))
+));
+
+/// What a word is to become.
+struct Change<'w> {
+    word: &'w AtomicU32,
+    seen: u32,
+    next: u32,
+}
+
+#[cfg(not(all(
+    not(loom),
+    feature = "critical-section",
+    any(sectioned, not(target_has_atomic = "32"))
+)))]
+fn replace_both(hot: Change<'_>, cold: Change<'_>, order: Order) -> bool {
+    // Release throughout: the second store must not be seen before the first.
+    let replace = |Change { word, seen, next }: Change<'_>| {
+        seen == next || word.compare_exchange(seen, next, Release, Relaxed).is_ok()
+    };
+    let (first, second) = match order {
+        Order::HotFirst => (hot, cold),
+        Order::ColdFirst => (cold, hot),
+    };
+    replace(first) && (replace(second) || order == Order::HotFirst)
+}
+
+/// In one section: whoever finds one of the words moved moves none.
+#[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
+fn replace_both(hot: Change<'_>, cold: Change<'_>, order: Order) -> bool {
+    critical_section::with(|_| {
+        let won = hot.word.load(Relaxed) == hot.seen && cold.word.load(Relaxed) == cold.seen;
+        // Who reads is in no section.
+        match order {
+            Order::HotFirst if won => {
+                hot.word.store_within(hot.next);
+                cold.word.store_within(cold.next);
+            }
+            Order::ColdFirst if won => {
+                cold.word.store_within(cold.next);
+                hot.word.store_within(hot.next);
+            }
+            _ => {}
+        }
+        won
+    })
 }
 
 /// Which word of a [`WordPair`] moves first.
@@ -422,6 +468,11 @@ mod sectioned {
         pub(super) fn store(&self, bits: u32, order: Ordering) {
             // Inside too: a store between another core's load and store would be lost.
             critical_section::with(|_| self.0.store(bits, order));
+        }
+
+        /// In a section already.
+        pub(super) fn store_within(&self, bits: u32) {
+            self.0.store(bits, Ordering::Release);
         }
 
         pub(super) fn fetch_add(&self, n: u32, order: Ordering) -> u32 {
