@@ -3,7 +3,9 @@
 use core::borrow::Borrow;
 use core::time::Duration;
 
-use super::circuit::{Admission, Asked, Circuit, Outcome, Phase, Settled, Ticket, Transition};
+use super::circuit::{
+    Admission, Asked, Circuit, Moment, Outcome, Phase, Settled, Ticket, Transition,
+};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
 use super::window::{ClosedPhase, Evidence};
@@ -235,11 +237,12 @@ impl SharedCircuit {
         rule: impl FnOnce() -> Rule,
         now: Instant,
     ) -> Result<(Ticket, bool), BreakerOpen> {
-        match Circuit::admits_by(self.words.hot(), now) {
+        let at = Moment::of(now);
+        match Circuit::admits_by(self.words.hot(), at) {
             Some(ticket) => Ok((ticket, false)),
             None => {
                 let rule = rule();
-                match self.ask(&rule, now, Asking::ToGo) {
+                match self.ask(&rule, at, Asking::ToGo) {
                     Asked::Admitted(ticket) => Ok((ticket, false)),
                     Asked::HalfOpened(ticket) => Ok((ticket, true)),
                     Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(&rule, now) }),
@@ -255,6 +258,7 @@ impl SharedCircuit {
         ticket: Ticket,
         outcome: Outcome,
     ) -> Settled {
+        let now = Moment::of(now);
         if matches!(outcome, Outcome::Success)
             && Circuit::unmoved_by_success(self.words.hot(), now, ticket)
         {
@@ -264,7 +268,7 @@ impl SharedCircuit {
     }
 
     #[cold]
-    fn ask(&self, rule: &Rule, now: Instant, asking: Asking) -> Asked {
+    fn ask(&self, rule: &Rule, now: Moment, asking: Asking) -> Asked {
         loop {
             if let Some(asked) = self.try_ask(rule, now, asking) {
                 return asked;
@@ -274,7 +278,7 @@ impl SharedCircuit {
 
     /// Asks once: another caller may be faster.
     #[inline(never)]
-    fn try_ask(&self, rule: &Rule, now: Instant, asking: Asking) -> Option<Asked> {
+    fn try_ask(&self, rule: &Rule, now: Moment, asking: Asking) -> Option<Asked> {
         let circuit = match asking {
             Asking::ToGo => self.load_caught_up(),
             Asking::ToKnow => self.load(),
@@ -289,7 +293,7 @@ impl SharedCircuit {
     }
 
     #[cold]
-    fn count(&self, rule: &Rule, now: Instant, ticket: Ticket, outcome: Outcome) -> Settled {
+    fn count(&self, rule: &Rule, now: Moment, ticket: Ticket, outcome: Outcome) -> Settled {
         loop {
             if let Some(settled) = self.try_count(rule, now, ticket, outcome) {
                 return settled;
@@ -302,12 +306,12 @@ impl SharedCircuit {
     fn try_count(
         &self,
         rule: &Rule,
-        now: Instant,
+        now: Moment,
         ticket: Ticket,
         outcome: Outcome,
     ) -> Option<Settled> {
         let circuit = self.load_caught_up();
-        let (next, settled) = circuit.settle(rule, now, ticket, outcome);
+        let (next, settled) = circuit.count(rule, now, ticket, outcome);
         if self.replace(circuit, next) { Some(settled) } else { None }
     }
 
@@ -330,7 +334,7 @@ impl SharedCircuit {
 
     /// See [`Guarded::peek`].
     fn look(&self, rule: &Rule, at: Instant) -> Result<(), BreakerOpen> {
-        match self.ask(rule, at, Asking::ToKnow) {
+        match self.ask(rule, Moment::of(at), Asking::ToKnow) {
             Asked::Admitted(_) | Asked::HalfOpened(_) => Ok(()),
             Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, at) }),
         }
@@ -419,7 +423,9 @@ impl Circuit {
         match (self.mode(), self.phase()) {
             (Mode::ForcedOpen, _) => State::Open,
             (Mode::ForcedClosed, _) | (_, Phase::Closed { .. }) => State::Closed,
-            (_, Phase::Open { .. }) if !self.decides_to_wait(rule, now).is_none() => State::Open,
+            (_, Phase::Open { .. }) if self.decides_to_wait(rule, Moment::of(now)).is_some() => {
+                State::Open
+            }
             (_, Phase::Open { .. } | Phase::HalfOpen { .. }) => State::HalfOpen,
         }
     }

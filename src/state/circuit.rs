@@ -123,6 +123,15 @@ pub(super) enum Asked {
     Refused(Wait),
 }
 
+/// An instant in 32 bits at a time, for cores that have no more.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// Coarse time, modulo 2^32.
+    tick: u32,
+    /// What of the tick is over.
+    begun: Span,
+}
+
 /// For how long a circuit refuses, from the beginning of the tick that is now: in ticks, or else one
 /// of the constants.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,7 +149,7 @@ impl Circuit {
     ///
     /// That is what it decides; a [mode](Mode) may have it do otherwise.
     pub const fn admit(self, rule: &Rule, now: Instant) -> (Self, Admission) {
-        let (next, asked) = self.ask(rule, now);
+        let (next, asked) = self.ask(rule, Moment::of(now));
         let admission = match asked {
             Asked::Admitted(ticket) => Admission::Admitted(ticket, None),
             Asked::HalfOpened(ticket) => Admission::Admitted(ticket, Some(Transition::HalfOpened)),
@@ -151,22 +160,33 @@ impl Circuit {
 
     /// [`admit`](Self::admit) that says of a refusal for how long it holds.
     #[inline(always)] // Into the one that asks.
-    pub(super) const fn ask(self, rule: &Rule, now: Instant) -> (Self, Asked) {
-        if self.has_mode(Mode::ForcedOpen) {
-            return (self, Asked::Refused(Wait::FOREVER));
-        }
-        if self.is_closed() {
-            return (self, Asked::Admitted(self.ticket(now)));
-        }
-        if self.has_mode(Mode::ForcedClosed) {
-            return (self, Asked::Admitted(Ticket::SHADOWED));
-        }
-        let (most, half_open) = (rule.probe_count(), self.is_half_open());
-        let level = self.level();
-        let mut wait = Wait::NONE;
-        let next = if half_open && self.has_slot(most) {
+    pub(super) const fn ask(self, rule: &Rule, now: Moment) -> (Self, Asked) {
+        let (next, wait) = if self.has_mode(Mode::ForcedOpen) {
+            (self, Some(Wait::FOREVER))
+        } else if self.is_closed() {
+            (self, None)
+        } else if self.has_mode(Mode::ForcedClosed) {
+            (self, Some(Wait::FOREVER))
+        } else {
+            self.decide(rule, now)
+        };
+        let asked = match wait {
+            Some(_) if self.refuses_nobody() => Asked::Admitted(Ticket::SHADOWED),
+            Some(wait) => Asked::Refused(wait),
+            None if self.is_open() => Asked::HalfOpened(next.ticket(now)),
+            None => Asked::Admitted(next.ticket(now)),
+        };
+        (next, asked)
+    }
+
+    /// What a circuit that is not closed decides: for how long it refuses, if it does.
+    #[inline(always)] // As `ask`.
+    const fn decide(self, rule: &Rule, now: Moment) -> (Self, Option<Wait>) {
+        let (half_open, most, level) = (self.is_half_open(), rule.probe_count(), self.level());
+        let mut wait = None;
+        let hot = if half_open && self.has_slot(most) {
             // The lease is that of the youngest probe: none is replaced before its own is over.
-            self.at_next_turn()
+            self.next_turn()
         } else {
             wait = self.waits_for(rule, now, level);
             if wait.is_none() {
@@ -178,28 +198,16 @@ impl Circuit {
                     true => most - 1,
                     false => 0,
                 };
-                self.enter(Phase::HalfOpen { in_flight: 1, succeeded }, level)
+                self.next_epoch() | pack(Phase::HalfOpen { in_flight: 1, succeeded })
             } else if half_open && self.lags() {
                 // Whoever made it half-open has not written its lease yet, and may never.
-                self
+                self.hot
             } else {
-                return (self, self.refused(wait));
+                return (self, wait);
             }
         };
-        let until = tick_after(now, rule.lease).wrapping_add(LEASE_UNIT - 1) >> LEASE_SHIFT;
-        let next = next.with_cold(level, until & LEASES);
-        if !wait.is_none() {
-            return (next, self.refused(wait));
-        }
-        let ticket = next.ticket(now);
-        (next, if half_open { Asked::Admitted(ticket) } else { Asked::HalfOpened(ticket) })
-    }
-
-    const fn refused(self, wait: Wait) -> Asked {
-        match self.has_mode(Mode::Shadow) {
-            true => Asked::Admitted(Ticket::SHADOWED),
-            false => Asked::Refused(wait),
-        }
+        let until = now.tick_after(rule.lease).wrapping_add(LEASE_UNIT - 1) >> LEASE_SHIFT;
+        (Self { hot, ..self }.with_cold(level, until & LEASES), wait)
     }
 
     /// Whether [`admit`](Self::admit) would admit at `now`, without asking for it.
@@ -218,6 +226,18 @@ impl Circuit {
         ticket: Ticket,
         outcome: Outcome,
     ) -> (Self, Settled) {
+        self.count(rule, Moment::of(now), ticket, outcome)
+    }
+
+    /// [`settle`](Self::settle).
+    #[inline(always)] // Into the one that settles.
+    pub(super) const fn count(
+        self,
+        rule: &Rule,
+        now: Moment,
+        ticket: Ticket,
+        outcome: Outcome,
+    ) -> (Self, Settled) {
         if ticket.is_shadowed() {
             return (self, Settled::Shadowed);
         }
@@ -230,19 +250,20 @@ impl Circuit {
             if !failed || self.has_mode(Mode::ForcedClosed) || !next.trips(rule.trip()) {
                 return (next, Settled::Counted);
             }
-        } else if !failed {
-            if self.succeeded() + 1 < rule.probe_count() {
-                return (self.with_one_less().with_success(), Settled::Counted);
-            }
-            let next = self.enter(Phase::Closed { history: 0 }, 0);
-            return (next, Settled::Moved(Transition::Closed));
+        } else if !failed && self.succeeded() + 1 < rule.probe_count() {
+            return (self.with_one_less().with_success(), Settled::Counted);
         }
-        self.open(rule, now)
+        if failed {
+            return self.open(rule, now);
+        }
+        let next = self.enter(Phase::Closed { history: 0 }, 0);
+        (next, Settled::Moved(Transition::Closed))
     }
 
     /// Opens on evidence other than its history: on what else the outcome of `ticket`, which it
     /// counted while closed, says.
     pub const fn trip(self, rule: &Rule, now: Instant, ticket: Ticket) -> (Self, Settled) {
+        let now = Moment::of(now);
         match self.is_closed() && self.honours(rule, now, ticket) {
             true if !self.has_mode(Mode::ForcedClosed) => self.open(rule, now),
             _ => (self, Settled::Counted),
@@ -289,7 +310,10 @@ impl Circuit {
             (Mode::ForcedOpen, _) | (_, Phase::Open { .. }) => self.open_span(rule).micros(),
             _ => rule.lease.micros(),
         };
-        let left = self.refuses_for(rule, now).micros(rule, now);
+        let left = match self.refuses_for(rule, Moment::of(now)) {
+            Some(wait) => wait.micros(rule, now),
+            None => 0,
+        };
         duration(if left < longest { left } else { longest })
     }
 
@@ -297,7 +321,10 @@ impl Circuit {
     /// open.
     #[must_use]
     pub const fn admits_at(self, rule: &Rule, now: Instant) -> Instant {
-        self.refuses_for(rule, now).end(rule, now)
+        match self.refuses_for(rule, Moment::of(now)) {
+            Some(wait) => wait.end(rule, now),
+            None => now,
+        }
     }
 
     /// What the hot word says.
@@ -362,63 +389,63 @@ impl Circuit {
     }
 
     /// Whether the hot word is all it takes to admit: the circuit is closed.
-    pub(super) const fn admits_by(hot: u32, now: Instant) -> Option<Ticket> {
-        if hot >> PHASE_SHIFT == 0 { Some(Self::from_bits(hot, 0).ticket(now)) } else { None }
+    pub(super) const fn admits_by(hot: u32, now: Moment) -> Option<Ticket> {
+        if hot >> PHASE_SHIFT == 0 { Some(Self::of_words(hot, 0).ticket(now)) } else { None }
     }
 
     /// Whether a circuit with this hot word counts a success of `ticket` without moving.
     ///
     /// A closed circuit's ticket is good for 15 minutes at least, whatever the rule.
-    pub(super) const fn unmoved_by_success(hot: u32, now: Instant, ticket: Ticket) -> bool {
+    pub(super) const fn unmoved_by_success(hot: u32, now: Moment, ticket: Ticket) -> bool {
         hot == ticket.0 & !TICKS && ticket.age(now) < QUARTER
     }
 
-    const fn refuses_for(self, rule: &Rule, now: Instant) -> Wait {
+    const fn refuses_for(self, rule: &Rule, now: Moment) -> Option<Wait> {
         match self.mode() {
             Mode::Normal => self.decides_to_wait(rule, now),
-            Mode::ForcedOpen => Wait::FOREVER,
-            Mode::ForcedClosed | Mode::Shadow => Wait::NONE,
+            Mode::ForcedOpen => Some(Wait::FOREVER),
+            Mode::ForcedClosed | Mode::Shadow => None,
         }
     }
 
     /// For how long it decides to refuse.
-    pub(super) const fn decides_to_wait(self, rule: &Rule, now: Instant) -> Wait {
-        self.waits_for(rule, now, self.level())
+    pub(super) const fn decides_to_wait(self, rule: &Rule, now: Moment) -> Option<Wait> {
+        match self.is_half_open() && self.has_slot(rule.probe_count()) || self.is_closed() {
+            true => None,
+            false => self.waits_for(rule, now, self.level()),
+        }
     }
 
-    /// The same, at this level.
+    /// The same, of a circuit that is at `level` and has no slot.
     ///
     /// Threads read clocks out of order, and clocks step. A reading a little before the one that set
     /// the end finds a little more left than the rule explains; one from far away finds nonsense, and
     /// the wait over.
     #[inline(always)]
-    const fn waits_for(self, rule: &Rule, now: Instant, level: u32) -> Wait {
+    const fn waits_for(self, rule: &Rule, now: Moment, level: u32) -> Option<Wait> {
         // Ticks beyond the last that began a unit of what the end is counted in count for nothing.
         let (until, modulus, beyond, span) = if self.is_half_open() {
-            if self.in_flight() == 0 || self.has_slot(rule.probe_count()) {
-                return Wait::NONE;
+            if self.in_flight() == 0 {
+                return None;
             }
             if self.lags() {
-                return Wait::LEASE;
+                return Some(Wait::LEASE);
             }
             (self.cold << LEASE_SHIFT, LEASES << LEASE_SHIFT, LEASE_UNIT - 1, rule.lease)
-        } else if self.is_closed() {
-            return Wait::NONE;
         } else {
             (self.hot, TICKS, 0, rule.open_span(level))
         };
-        let now = ticks(now);
-        let left = until.wrapping_sub(now & !beyond) & modulus;
+        let left = until.wrapping_sub(now.tick & !beyond) & modulus;
         let most = span.plus(STEP_TOLERANCE).ticks() + beyond;
-        Wait(if 0 < left && left <= most { left - (now & beyond) } else { 0 })
+        if 0 < left && left <= most { Some(Wait(left - (now.tick & beyond))) } else { None }
     }
 
     /// Opens, for as long as the rule says, in a new epoch.
     #[inline(always)] // As `enter`.
-    const fn open(self, rule: &Rule, now: Instant) -> (Self, Settled) {
+    const fn open(self, rule: &Rule, now: Moment) -> (Self, Settled) {
         let before = if self.is_closed() { 0 } else { self.written_level() };
         let level = if before < LEVEL { before + 1 } else { LEVEL };
-        let until = tick_after(now, rule.open_span(level)) & TICKS;
+        let until = now.tick_after(rule.open_span(level)) & TICKS;
         (self.enter(Phase::Open { until }, level), Settled::Moved(Transition::Opened))
     }
 
@@ -433,7 +460,7 @@ impl Circuit {
         match (self.mode(), mode, self.phase()) {
             (_, Mode::ForcedOpen, _) => self,
             (Mode::ForcedOpen, _, Phase::Open { .. }) => {
-                self.with(Phase::Open { until: ticks(now) & TICKS })
+                self.with(Phase::Open { until: Moment::of(now).tick & TICKS })
             }
             _ => self,
         }
@@ -458,7 +485,9 @@ impl Circuit {
     /// to say so.
     pub(super) const fn begun(self, now: Instant) -> (Self, Option<Transition>) {
         match (self.mode(), self.phase()) {
-            (Mode::ForcedOpen, _) => self.enter_with(Phase::Open { until: ticks(now) & TICKS }),
+            (Mode::ForcedOpen, _) => {
+                self.enter_with(Phase::Open { until: Moment::of(now).tick & TICKS })
+            }
             (Mode::ForcedClosed, Phase::Closed { history }) => {
                 self.enter_with(Phase::Closed { history })
             }
@@ -475,6 +504,11 @@ impl Circuit {
             | (Mode::Normal | Mode::Shadow, _) => (self, None),
             (Mode::ForcedOpen | Mode::ForcedClosed, _) => self.begun(now),
         }
+    }
+
+    /// Whether the mode admits whom it decides to refuse.
+    const fn refuses_nobody(self) -> bool {
+        matches!(self.mode(), Mode::ForcedClosed | Mode::Shadow)
     }
 
     pub(super) const fn has_mode(self, mode: Mode) -> bool {
@@ -496,7 +530,7 @@ impl Circuit {
     }
 
     /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
-    const fn honours(self, rule: &Rule, now: Instant, ticket: Ticket) -> bool {
+    const fn honours(self, rule: &Rule, now: Moment, ticket: Ticket) -> bool {
         let heeded = !self.has_mode(Mode::ForcedOpen)
             && (!self.has_mode(Mode::ForcedClosed) || self.is_closed());
         heeded && self.gave(ticket) && ticket.age(now) <= self.ticket_ticks(rule)
@@ -517,12 +551,16 @@ impl Circuit {
         (ticket.0 ^ self.hot) & !TICKS == 0
     }
 
-    const fn ticket(self, now: Instant) -> Ticket {
-        Ticket(self.hot & !TICKS | ticks(now) & TICKS)
+    const fn ticket(self, now: Moment) -> Ticket {
+        Ticket(self.hot & !TICKS | now.tick & TICKS)
     }
 
     pub(super) const fn epoch(self) -> u32 {
         self.hot >> EPOCH_SHIFT & EPOCH
+    }
+
+    const fn is_open(self) -> bool {
+        self.hot >> PHASE_SHIFT == 1
     }
 
     const fn is_half_open(self) -> bool {
@@ -563,11 +601,15 @@ impl Circuit {
         Self { hot: pack(phase) | self.hot & EPOCH_BITS, ..self }
     }
 
-    /// The same half-open circuit with one more probe under way, and a hot word that this epoch has not
+    /// The hot word of this half-open circuit with one more probe under way, which this epoch has not
     /// had: who found its probes overdue must not replace one that came into a slot given back since.
-    const fn at_next_turn(self) -> Self {
-        let turn = self.hot.wrapping_add(TURN) & TURN_BITS;
-        Self { hot: (self.hot & !TURN_BITS | turn) + PROBE, ..self }
+    const fn next_turn(self) -> u32 {
+        self.hot & !PAYLOAD | self.hot.wrapping_add(TURN + PROBE) & PAYLOAD
+    }
+
+    /// The next epoch, in a hot word that says nothing else.
+    const fn next_epoch(self) -> u32 {
+        self.hot.wrapping_add(1 << EPOCH_SHIFT) & EPOCH_BITS
     }
 
     /// The same half-open circuit with one probe less under way, if there is one.
@@ -588,8 +630,13 @@ impl Circuit {
 
     /// Whether a closed circuit has seen the failures that open it.
     const fn trips(self, trip: Trip) -> bool {
-        let counted = self.hot & ((1 << trip.window()) - 1);
-        counted.count_ones() >= trip.failures()
+        let mut counted = self.hot & ((1 << trip.window()) - 1);
+        let mut left = trip.failures();
+        while left > 1 {
+            counted &= counted.wrapping_sub(1);
+            left -= 1;
+        }
+        counted != 0
     }
 
     /// Whether the cold word must be written before the next transition: what a cold word says of a
@@ -606,8 +653,7 @@ impl Circuit {
     /// The next epoch, with a cold word that says so.
     #[inline(always)] // What is packed is known where it is called.
     const fn enter(self, phase: Phase, level: u32) -> Self {
-        let epoch = self.hot.wrapping_add(1 << EPOCH_SHIFT) & EPOCH_BITS;
-        Self { hot: pack(phase) | epoch, ..self }.with_cold(level, 0)
+        Self { hot: self.next_epoch() | pack(phase), ..self }.with_cold(level, 0)
     }
 }
 
@@ -627,22 +673,30 @@ impl Ticket {
     }
 
     /// Its age in ticks: zero if the clock stepped back behind it, by less than [`STEPS_BACK`].
-    const fn age(self, now: Instant) -> u32 {
-        let age = ticks(now).wrapping_sub(self.0) & TICKS;
+    const fn age(self, now: Moment) -> u32 {
+        let age = now.tick.wrapping_sub(self.0) & TICKS;
         if age < TICKS - STEPS_BACK { age } else { 0 }
     }
 }
 
+impl Moment {
+    pub(super) const fn of(now: Instant) -> Self {
+        let micros = now.as_micros();
+        let begun = Span::begun(micros as u32 & (TICK - 1) as u32);
+        Self { tick: (micros >> TICK_SHIFT) as u32, begun }
+    }
+
+    /// The first tick that begins a whole `span` after this or later, modulo 2^32.
+    const fn tick_after(self, span: Span) -> u32 {
+        self.tick.wrapping_add(span.ticks_from(self.begun))
+    }
+}
+
 impl Wait {
-    pub(super) const NONE: Self = Self(0);
     /// As long as the mode stays.
-    pub(super) const FOREVER: Self = Self(u32::MAX);
+    const FOREVER: Self = Self(u32::MAX);
     /// A whole lease, from now.
     const LEASE: Self = Self(u32::MAX - 1);
-
-    pub(super) const fn is_none(self) -> bool {
-        self.0 == 0
-    }
 
     pub(super) const fn end(self, rule: &Rule, now: Instant) -> Instant {
         now.plus(self.micros(rule, now))
@@ -650,7 +704,6 @@ impl Wait {
 
     const fn micros(self, rule: &Rule, now: Instant) -> u64 {
         match self {
-            Self::NONE => 0,
             Self::FOREVER => u64::MAX,
             Self::LEASE => rule.lease.micros(),
             Self(ticks) => ((ticks as u64) << TICK_SHIFT) - (now.as_micros() & (TICK - 1)),
@@ -669,18 +722,6 @@ const fn pack(phase: Phase) -> u32 {
     }
 }
 
-/// Coarse time, modulo 2^32.
-const fn ticks(now: Instant) -> u32 {
-    (now.as_micros() >> TICK_SHIFT) as u32
-}
-
-/// The first tick that begins a whole `span` after `now` or later, modulo 2^32.
-#[inline(never)]
-const fn tick_after(now: Instant, span: Span) -> u32 {
-    let begun = now.as_micros() as u32 & (TICK - 1) as u32;
-    ticks(now).wrapping_add(span.ticks_from(begun))
-}
-
 const PHASE_SHIFT: u32 = 30;
 const EPOCH_SHIFT: u32 = 24;
 const EPOCH: u32 = 0x3f;
@@ -691,7 +732,6 @@ const PAYLOAD: u32 = 0x00ff_ffff;
 const COUNT_SHIFT: u32 = 6;
 const PROBE: u32 = 1 << COUNT_SHIFT;
 const TURN: u32 = 1 << 12;
-const TURN_BITS: u32 = PAYLOAD & !(TURN - 1);
 const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
 const TICKS: u32 = PAYLOAD;
 /// The top bit of a half-open hot word, and of a probe's ticket.

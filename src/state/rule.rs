@@ -293,13 +293,16 @@ impl Span {
         self.0.wrapping_add((1 << TICK_SPANS) - 1) >> TICK_SPANS
     }
 
-    /// In ticks, rounded up, from the beginning of one that began so many microseconds before.
-    pub(super) const fn ticks_from(self, begun: u32) -> u32 {
-        if fault::EARLY_PROBE {
-            return self.0.wrapping_add(begun >> SPAN_SHIFT) >> TICK_SPANS;
-        }
-        let begun = (begun + (1 << SPAN_SHIFT) - 1) >> SPAN_SHIFT;
-        self.plus(Self(begun)).ticks()
+    /// So many microseconds of a tick, rounded up.
+    pub(super) const fn begun(micros: u32) -> Self {
+        let up = if fault::EARLY_PROBE { 0 } else { (1 << SPAN_SHIFT) - 1 };
+        Self((micros + up) >> SPAN_SHIFT)
+    }
+
+    /// In ticks, rounded up, from the beginning of one of which so much is over.
+    pub(super) const fn ticks_from(self, begun: Self) -> u32 {
+        let until = self.plus(begun);
+        if fault::EARLY_PROBE { until.0 >> TICK_SPANS } else { until.ticks() }
     }
 
     /// Sixteen times as long, in ticks, rounded up.

@@ -247,22 +247,15 @@ fn replace_both(hot: Change<'_>, cold: Change<'_>, order: Order) -> bool {
     replace(first) && (replace(second) || order == Order::HotFirst)
 }
 
-/// In one section: whoever finds one of the words moved moves none.
+// In one section, so their order does not matter: who reads is in none and may see one moved and the
+// other not yet, but whoever acts on that finds that the pair is not what was seen.
 #[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
-fn replace_both(hot: Change<'_>, cold: Change<'_>, order: Order) -> bool {
+fn replace_both(hot: Change<'_>, cold: Change<'_>, _: Order) -> bool {
     critical_section::with(|_| {
         let won = hot.word.load(Relaxed) == hot.seen && cold.word.load(Relaxed) == cold.seen;
-        // Who reads is in no section.
-        match order {
-            Order::HotFirst if won => {
-                hot.word.store_within(hot.next);
-                cold.word.store_within(cold.next);
-            }
-            Order::ColdFirst if won => {
-                cold.word.store_within(cold.next);
-                hot.word.store_within(hot.next);
-            }
-            _ => {}
+        if won {
+            hot.word.store_within(hot.next);
+            cold.word.store_within(cold.next);
         }
         won
     })
