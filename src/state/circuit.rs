@@ -253,11 +253,11 @@ impl Circuit {
         } else if !failed && self.succeeded() + 1 < rule.probe_count() {
             return (self.with_one_less().with_success(), Settled::Counted);
         }
-        if failed {
-            return self.open(rule, now);
-        }
-        let next = self.enter(Phase::Closed { history: 0 }, 0);
-        (next, Settled::Moved(Transition::Closed))
+        let (phase, level, moved) = match failed {
+            true => self.opened(rule, now),
+            false => (Phase::Closed { history: 0 }, 0, Transition::Closed),
+        };
+        (self.enter(phase, level), Settled::Moved(moved))
     }
 
     /// Opens on evidence other than its history: on what else the outcome of `ticket`, which it
@@ -265,7 +265,10 @@ impl Circuit {
     pub const fn trip(self, rule: &Rule, now: Instant, ticket: Ticket) -> (Self, Settled) {
         let now = Moment::of(now);
         match self.is_closed() && self.honours(rule, now, ticket) {
-            true if !self.has_mode(Mode::ForcedClosed) => self.open(rule, now),
+            true if !self.has_mode(Mode::ForcedClosed) => {
+                let (phase, level, moved) = self.opened(rule, now);
+                (self.enter(phase, level), Settled::Moved(moved))
+            }
             _ => (self, Settled::Counted),
         }
     }
@@ -440,13 +443,13 @@ impl Circuit {
         if 0 < left && left <= most { Some(Wait(left - (now.tick & beyond))) } else { None }
     }
 
-    /// Opens, for as long as the rule says, in a new epoch.
+    /// What it becomes when it opens, for as long as the rule says.
     #[inline(always)] // As `enter`.
-    const fn open(self, rule: &Rule, now: Moment) -> (Self, Settled) {
+    const fn opened(self, rule: &Rule, now: Moment) -> (Phase, u32, Transition) {
         let before = if self.is_closed() { 0 } else { self.written_level() };
         let level = if before < LEVEL { before + 1 } else { LEVEL };
         let until = now.tick_after(rule.open_span(level)) & TICKS;
-        (self.enter(Phase::Open { until }, level), Settled::Moved(Transition::Opened))
+        (Phase::Open { until }, level, Transition::Opened)
     }
 
     /// The open period that it is in, if it is open.
@@ -630,7 +633,7 @@ impl Circuit {
 
     /// Whether a closed circuit has seen the failures that open it.
     const fn trips(self, trip: Trip) -> bool {
-        let mut counted = self.hot & ((1 << trip.window()) - 1);
+        let mut counted = self.hot << (u32::BITS - trip.window());
         let mut left = trip.failures();
         while left > 1 {
             counted &= counted.wrapping_sub(1);

@@ -191,6 +191,7 @@ impl Rule {
     /// than 0.03 % and 32 µs.
     #[must_use]
     pub const fn open_period(&self, level: u32) -> Duration {
+        let level = if level < LEVEL { level } else { LEVEL };
         duration(self.open_span(level).micros())
     }
 
@@ -233,12 +234,14 @@ impl Rule {
     }
 
     pub(super) const fn open_span(&self, level: u32) -> Span {
-        let mut span = self.open_for;
+        let (mut span, mut left) = (self.open_for, level);
         if self.growth > TENTHS {
             let factor = growth_factor(self.growth);
-            let mut left = if level < LEVEL { level } else { LEVEL };
-            while left > 1 && span.0 < self.open_max.0 {
-                span = span.times(factor, self.open_max);
+            while left > 1 {
+                let Some(grown) = span.times(factor, self.open_max) else {
+                    return self.open_max;
+                };
+                span = grown;
                 left -= 1;
             }
         }
@@ -315,17 +318,18 @@ impl Span {
         Self(self.0.wrapping_add(other.0))
     }
 
-    /// `factor` / 2^12 times as long, rounded up, or `longest`, which it was not yet.
+    /// `factor` / 2^12 times as long, rounded up, if that is not more than `longest`, which it was not.
     ///
     /// Half by half, for cores that multiply 32 bits and no more.
-    const fn times(self, factor: u32, longest: Self) -> Self {
+    #[inline(always)]
+    const fn times(self, factor: u32, longest: Self) -> Option<Self> {
         let (high, low) = ((self.0 >> 16) * factor, (self.0 & 0xffff) * factor);
         // Else the sum is at most 2^20 longer than the longest, which is 2^20 less than 2^32 at most.
         if high > longest.0 >> 4 {
-            return longest;
+            return None;
         }
         let grown = (high << 4) + ((low + 0xfff) >> 12);
-        if grown < longest.0 { Self(grown) } else { longest }
+        if grown <= longest.0 { Some(Self(grown)) } else { None }
     }
 
     pub(super) const fn micros(self) -> u64 {
