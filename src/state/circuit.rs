@@ -288,7 +288,7 @@ impl Circuit {
     /// already changes nothing.
     pub const fn force(self, now: Instant, mode: Mode) -> (Self, Option<Transition>) {
         let next = self.expired(now, mode).with_mode(mode);
-        if self.has_mode(mode) { next.conformed(now) } else { next.begun(now) }
+        if self.has_mode(mode) && next.conforms() { (next, None) } else { next.begun(now) }
     }
 
     /// Closed with an empty history, in a new epoch: what is under way comes too late. The mode
@@ -460,9 +460,9 @@ impl Circuit {
     /// The first step to another mode: an open period that was forced, and is to be no longer, ends
     /// now. Nothing changes until the mode does.
     pub(super) const fn expired(self, now: Instant, mode: Mode) -> Self {
-        match (self.mode(), mode, self.phase()) {
-            (_, Mode::ForcedOpen, _) => self,
-            (Mode::ForcedOpen, _, Phase::Open { .. }) => {
+        let ends = self.has_mode(Mode::ForcedOpen) && self.is_open();
+        match mode {
+            Mode::Normal | Mode::ForcedClosed | Mode::Shadow if ends => {
                 self.with(Phase::Open { until: Moment::of(now).tick & TICKS })
             }
             _ => self,
@@ -487,26 +487,25 @@ impl Circuit {
     /// The third step, to a forced mode: a new epoch, for whoever decided by the old mode and has yet
     /// to say so.
     pub(super) const fn begun(self, now: Instant) -> (Self, Option<Transition>) {
-        match (self.mode(), self.phase()) {
-            (Mode::ForcedOpen, _) => {
-                self.enter_with(Phase::Open { until: Moment::of(now).tick & TICKS })
-            }
-            (Mode::ForcedClosed, Phase::Closed { history }) => {
-                self.enter_with(Phase::Closed { history })
-            }
-            (Mode::ForcedClosed, _) => self.enter_with(Phase::Closed { history: 0 }),
-            (Mode::Normal | Mode::Shadow, _) => (self, None),
-        }
+        let phase = if self.has_mode(Mode::ForcedOpen) {
+            Phase::Open { until: Moment::of(now).tick & TICKS }
+        } else if self.has_mode(Mode::ForcedClosed) {
+            Phase::Closed { history: if self.is_closed() { self.hot & PAYLOAD } else { 0 } }
+        } else {
+            return (self, None);
+        };
+        self.enter_with(phase)
     }
 
     /// The same circuit, in the phase that its mode asks for.
     pub(super) const fn conformed(self, now: Instant) -> (Self, Option<Transition>) {
-        match (self.mode(), self.phase()) {
-            (Mode::ForcedOpen, Phase::Open { .. })
-            | (Mode::ForcedClosed, Phase::Closed { .. })
-            | (Mode::Normal | Mode::Shadow, _) => (self, None),
-            (Mode::ForcedOpen | Mode::ForcedClosed, _) => self.begun(now),
-        }
+        if self.conforms() { (self, None) } else { self.begun(now) }
+    }
+
+    /// Whether it is in the phase that its mode asks for, if it asks for one.
+    const fn conforms(self) -> bool {
+        (self.is_open() || !self.has_mode(Mode::ForcedOpen))
+            && (self.is_closed() || !self.has_mode(Mode::ForcedClosed))
     }
 
     /// Whether the mode admits whom it decides to refuse.
@@ -521,14 +520,13 @@ impl Circuit {
     /// Enters `phase` because somebody said so.
     #[inline(always)] // As `enter`.
     const fn enter_with(self, phase: Phase) -> (Self, Option<Transition>) {
-        let moved = match (self.phase(), phase) {
-            (Phase::Open { .. }, Phase::Open { .. })
-            | (Phase::Closed { .. }, Phase::Closed { .. })
-            | (_, Phase::HalfOpen { .. }) => None,
-            (_, Phase::Open { .. }) => Some(Transition::Opened),
-            (_, Phase::Closed { .. }) => Some(Transition::Closed),
+        let (level, moved) = match phase {
+            Phase::Closed { .. } if self.is_closed() => (0, None),
+            Phase::Closed { .. } => (0, Some(Transition::Closed)),
+            Phase::Open { .. } if self.is_open() => (self.level(), None),
+            Phase::Open { .. } => (self.level(), Some(Transition::Opened)),
+            Phase::HalfOpen { .. } => (self.level(), None),
         };
-        let level = if matches!(phase, Phase::Closed { .. }) { 0 } else { self.level() };
         (self.enter(phase, level), moved)
     }
 
