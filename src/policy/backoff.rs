@@ -212,38 +212,45 @@ impl Backoff {
 
     /// [`wait`](Self::wait) in microseconds.
     pub(super) const fn own(&self, failed: u32, previous: u64, random: u32) -> u64 {
-        let planned = self.planned(failed);
-        let (least, chance) = match self.jitter {
-            Jitter::None => (planned, 0),
-            Jitter::Additive(most) => (planned, micros(most)),
-            Jitter::Full => (0, planned),
-            Jitter::Equal => (planned.div_ceil(2), planned / 2),
-            Jitter::Decorrelated => {
-                let (min, most) = (self.min as u64, previous.saturating_mul(3));
-                (min, most.saturating_sub(min))
-            }
-        };
-        let wait = least.saturating_add(share(chance, random));
-        match self.jitter {
-            Jitter::Decorrelated if wait > self.max as u64 => self.max as u64,
-            _ => wait,
-        }
+        self.own_of(self.planned(failed), previous, random)
     }
 
     /// [`wait_asked`](Self::wait_asked) in microseconds.
     pub(super) const fn asked(&self, asked: u64, failed: u32, previous: u64, random: u32) -> u64 {
-        let own = self.own(failed, previous, random);
+        let planned = self.planned(failed);
+        let own = self.own_of(planned, previous, random);
         let most = match self.jitter {
             Jitter::None => 0,
-            Jitter::Additive(most) => micros(most),
-            Jitter::Full | Jitter::Equal | Jitter::Decorrelated => self.planned(failed),
+            Jitter::Additive(most) => micros(most) as u32,
+            Jitter::Full | Jitter::Equal | Jitter::Decorrelated => planned,
         };
-        let jitter = share(most, random);
+        let jitter = share(most, random) as u64;
         let asked = match fault::EARLY_WAIT {
             true => asked.saturating_sub(jitter),
             false => asked.saturating_add(jitter),
         };
         if asked > own { asked } else { own }
+    }
+
+    /// The wait, of a wait before jitter.
+    const fn own_of(&self, planned: u32, previous: u64, random: u32) -> u64 {
+        let (least, chance) = match self.jitter {
+            Jitter::None => (planned, 0),
+            Jitter::Additive(most) => (planned, micros(most) as u32),
+            Jitter::Full => (0, planned),
+            Jitter::Equal => (planned - planned / 2, planned / 2),
+            Jitter::Decorrelated => return self.decorrelated(previous, random) as u64,
+        };
+        least as u64 + share(chance, random) as u64
+    }
+
+    const fn decorrelated(&self, previous: u64, random: u32) -> u32 {
+        let chance = previous.saturating_mul(3).saturating_sub(self.min as u64);
+        let (high, low) = ((chance >> 32) as u32, chance as u32);
+        let wait = (high as u64 * random as u64)
+            .saturating_add(share(low, random) as u64)
+            .saturating_add(self.min as u64);
+        if wait < self.max as u64 { wait as u32 } else { self.max }
     }
 
     /// The longest wait there can be after the `failed`-th failed attempt.
@@ -256,17 +263,23 @@ impl Backoff {
     }
 
     /// The wait before jitter, in microseconds.
-    const fn planned(&self, failed: u32) -> u64 {
-        let failed = if failed == 0 { 1 } else { failed };
-        let factor = match self.growth {
-            Growth::Constant => 1,
-            Growth::Linear => failed as u64,
+    const fn planned(&self, failed: u32) -> u32 {
+        let (multiplier, before) = (self.multiplier, failed.saturating_sub(1));
+        let wait = match self.growth {
+            Growth::Constant => Some(multiplier),
+            Growth::Linear => multiplier.checked_mul(before.saturating_add(1)),
             // Beyond that many doublings any multiplier of a microsecond is past the hour.
-            Growth::Exponential => 1 << if failed > 33 { 32 } else { failed - 1 },
+            Growth::Exponential if before >= u32::BITS && multiplier > 0 => None,
+            Growth::Exponential if multiplier << (before & 31) >> (before & 31) != multiplier => {
+                None
+            }
+            Growth::Exponential => Some(multiplier << (before & 31)),
         };
-        let wait = self.multiplier as u64 * factor;
-        let wait = if wait < self.max as u64 { wait } else { self.max as u64 };
-        if wait > self.min as u64 { wait } else { self.min as u64 }
+        match wait {
+            Some(wait) if wait < self.min => self.min,
+            Some(wait) if wait < self.max => wait,
+            _ => self.max,
+        }
     }
 
     const fn unbounded(growth: Growth, multiplier: u32) -> Self {
@@ -300,7 +313,7 @@ const fn short(length: Duration) -> Option<u32> {
 }
 
 /// `random` / 2^32 of `whole`, rounded up.
-#[inline(never)] // A core that multiplies no more than 32 bits needs much for it.
-const fn share(whole: u64, random: u32) -> u64 {
-    (whole >> 32) * random as u64 + ((whole & 0xffff_ffff) * random as u64).div_ceil(1 << 32)
+const fn share(whole: u32, random: u32) -> u32 {
+    let product = whole as u64 * random as u64;
+    (product >> 32) as u32 + (product as u32 != 0) as u32
 }

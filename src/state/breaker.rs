@@ -279,10 +279,7 @@ impl SharedCircuit {
     /// Asks once: another caller may be faster.
     #[inline(never)]
     fn try_ask(&self, rule: &Rule, now: Moment, asking: Asking) -> Option<Asked> {
-        let circuit = match asking {
-            Asking::ToGo => self.load_caught_up(),
-            Asking::ToKnow => self.load(),
-        };
+        let circuit = self.load_for(asking);
         let (next, asked) = circuit.ask(rule, now);
         let next = match (asking, asked) {
             (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => circuit,
@@ -310,7 +307,7 @@ impl SharedCircuit {
         ticket: Ticket,
         outcome: Outcome,
     ) -> Option<Settled> {
-        let circuit = self.load_caught_up();
+        let circuit = self.load_for(Asking::ToGo);
         let (next, settled) = circuit.count(rule, now, ticket, outcome);
         if self.replace(circuit, next) { Some(settled) } else { None }
     }
@@ -379,7 +376,7 @@ impl SharedCircuit {
     #[cold]
     fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
         loop {
-            let circuit = self.load_caught_up();
+            let circuit = self.load_for(Asking::ToGo);
             let (next, output) = step(circuit);
             if self.replace(circuit, next) {
                 return output;
@@ -387,12 +384,12 @@ impl SharedCircuit {
         }
     }
 
-    /// The circuit with a cold word that its next transition may leave behind.
+    /// The circuit; if it is to move, with a cold word that its next transition may leave behind.
     #[inline(never)] // Once for all that moves it, out of the way of what only reads it.
-    fn load_caught_up(&self) -> Circuit {
+    fn load_for(&self, asking: Asking) -> Circuit {
         loop {
             let circuit = self.load();
-            if TOGETHER || !circuit.must_catch_up() {
+            if TOGETHER || matches!(asking, Asking::ToKnow) || !circuit.must_catch_up() {
                 return circuit;
             }
             let next = circuit.caught_up();
