@@ -300,10 +300,12 @@ pub(crate) const fn micros(length: Duration) -> u64 {
 pub(crate) const fn duration(micros: u64) -> Duration {
     // Sixteen bits at a time, for cores that divide 32 bits at most, or none and call a function:
     // the one for 64 bits would be another.
-    let (mut seconds, mut rest, mut left) = (0, 0, u64::BITS);
-    while left > 0 {
-        left -= 16;
-        rest = rest << 16 | (micros >> SECOND_SHIFT >> left) as u32 & 0xffff;
+    let (mut seconds, mut rest, mut left) = (0, 0, micros >> SECOND_SHIFT);
+    let mut parts = 0;
+    while parts < u64::BITS {
+        parts += 16;
+        rest = rest << 16 | (left >> 48) as u32;
+        left <<= 16;
         seconds = seconds << 16 | (rest / SECOND_ODD) as u64;
         rest %= SECOND_ODD;
     }

@@ -245,7 +245,8 @@ impl Backoff {
     }
 
     const fn decorrelated(&self, previous: u64, random: u32) -> u32 {
-        let chance = previous.saturating_mul(3).saturating_sub(self.min as u64);
+        let most = if previous < u64::MAX / 3 { previous * 3 } else { u64::MAX };
+        let chance = most.saturating_sub(self.min as u64);
         let (high, low) = ((chance >> 32) as u32, chance as u32);
         let wait = (high as u64 * random as u64)
             .saturating_add(share(low, random) as u64)
@@ -313,6 +314,7 @@ const fn short(length: Duration) -> Option<u32> {
 }
 
 /// `random` / 2^32 of `whole`, rounded up.
+#[inline(never)] // A core that multiplies no more than 32 bits needs much for it.
 const fn share(whole: u32, random: u32) -> u32 {
     let product = whole as u64 * random as u64;
     (product >> 32) as u32 + (product as u32 != 0) as u32

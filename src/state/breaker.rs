@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 use core::time::Duration;
 
 use super::circuit::{
-    Admission, Asked, Circuit, Moment, Outcome, Phase, Settled, Ticket, Transition,
+    Admission, Asked, Circuit, Moment, Outcome, Phase, Settled, Ticket, Told, Transition,
 };
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
@@ -264,7 +264,7 @@ impl SharedCircuit {
         {
             return Settled::Counted;
         }
-        self.count(&rule(), now, ticket, outcome)
+        self.count(&rule(), now, ticket, Told::Ended(outcome))
     }
 
     #[cold]
@@ -290,9 +290,9 @@ impl SharedCircuit {
     }
 
     #[cold]
-    fn count(&self, rule: &Rule, now: Moment, ticket: Ticket, outcome: Outcome) -> Settled {
+    fn count(&self, rule: &Rule, now: Moment, ticket: Ticket, told: Told) -> Settled {
         loop {
-            if let Some(settled) = self.try_count(rule, now, ticket, outcome) {
+            if let Some(settled) = self.try_count(rule, now, ticket, told) {
                 return settled;
             }
         }
@@ -300,21 +300,18 @@ impl SharedCircuit {
 
     /// Counts once: another caller may be faster.
     #[inline(never)]
-    fn try_count(
-        &self,
-        rule: &Rule,
-        now: Moment,
-        ticket: Ticket,
-        outcome: Outcome,
-    ) -> Option<Settled> {
+    fn try_count(&self, rule: &Rule, now: Moment, ticket: Ticket, told: Told) -> Option<Settled> {
         let circuit = self.load_for(Asking::ToGo);
-        let (next, settled) = circuit.count(rule, now, ticket, outcome);
+        let (next, settled) = circuit.count(rule, now, ticket, told);
         if self.replace(circuit, next) { Some(settled) } else { None }
     }
 
     /// See [`Circuit::trip`].
     pub fn trip(&self, rule: &Rule, now: Instant, ticket: Ticket) -> Settled {
-        self.update(|circuit| circuit.trip(rule, now, ticket))
+        match self.count(rule, Moment::of(now), ticket, Told::Enough) {
+            Settled::Moved(moved) => Settled::Moved(moved),
+            _ => Settled::Counted,
+        }
     }
 
     /// The closed phase that gave `ticket`, if it is no probe's.

@@ -123,6 +123,14 @@ pub(super) enum Asked {
     Refused(Wait),
 }
 
+/// What is told of an attempt.
+#[derive(Clone, Copy)]
+pub(super) enum Told {
+    Ended(Outcome),
+    /// It ended, which was counted; and that is enough to open, by other evidence.
+    Enough,
+}
+
 /// An instant in 32 bits at a time, for cores that have no more.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
@@ -226,17 +234,17 @@ impl Circuit {
         ticket: Ticket,
         outcome: Outcome,
     ) -> (Self, Settled) {
-        self.count(rule, Moment::of(now), ticket, outcome)
+        self.count(rule, Moment::of(now), ticket, Told::Ended(outcome))
     }
 
-    /// [`settle`](Self::settle).
+    /// [`settle`](Self::settle) and [`trip`](Self::trip). What does not trip is not said to be late.
     #[inline(always)] // Into the one that settles.
     pub(super) const fn count(
         self,
         rule: &Rule,
         now: Moment,
         ticket: Ticket,
-        outcome: Outcome,
+        told: Told,
     ) -> (Self, Settled) {
         if ticket.is_shadowed() {
             return (self, Settled::Shadowed);
@@ -244,12 +252,20 @@ impl Circuit {
         if !self.honours(rule, now, ticket) {
             return (self, Settled::Late);
         }
-        let failed = matches!(outcome, Outcome::Failure);
+        let failed = !matches!(told, Told::Ended(Outcome::Success));
         if self.is_closed() {
-            let next = self.with_outcome(failed);
-            if !failed || self.has_mode(Mode::ForcedClosed) || !next.trips(rule.trip()) {
+            let (next, trips) = match told {
+                Told::Enough => (self, true),
+                Told::Ended(_) => {
+                    let next = self.with_outcome(failed);
+                    (next, failed && next.trips(rule.trip()))
+                }
+            };
+            if !trips || self.has_mode(Mode::ForcedClosed) {
                 return (next, Settled::Counted);
             }
+        } else if matches!(told, Told::Enough) {
+            return (self, Settled::Counted);
         } else if !failed && self.succeeded() + 1 < rule.probe_count() {
             return (self.with_one_less().with_success(), Settled::Counted);
         }
@@ -263,13 +279,9 @@ impl Circuit {
     /// Opens on evidence other than its history: on what else the outcome of `ticket`, which it
     /// counted while closed, says.
     pub const fn trip(self, rule: &Rule, now: Instant, ticket: Ticket) -> (Self, Settled) {
-        let now = Moment::of(now);
-        match self.is_closed() && self.honours(rule, now, ticket) {
-            true if !self.has_mode(Mode::ForcedClosed) => {
-                let (phase, level, moved) = self.opened(rule, now);
-                (self.enter(phase, level), Settled::Moved(moved))
-            }
-            _ => (self, Settled::Counted),
+        match self.count(rule, Moment::of(now), ticket, Told::Enough) {
+            (next, Settled::Moved(moved)) => (next, Settled::Moved(moved)),
+            (next, _) => (next, Settled::Counted),
         }
     }
 
