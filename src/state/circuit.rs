@@ -136,8 +136,8 @@ pub(super) enum Told {
 pub(super) struct Moment {
     /// Coarse time, modulo 2^32.
     tick: u32,
-    /// What of the tick is over.
-    begun: Span,
+    /// In microseconds, modulo 2^32.
+    low: u32,
 }
 
 /// For how long a circuit refuses, from the beginning of the tick that is now: in ticks, or else one
@@ -695,13 +695,13 @@ impl Ticket {
 impl Moment {
     pub(super) const fn of(now: Instant) -> Self {
         let micros = now.as_micros();
-        let begun = Span::begun(micros as u32 & (TICK - 1) as u32);
-        Self { tick: (micros >> TICK_SHIFT) as u32, begun }
+        Self { tick: (micros >> TICK_SHIFT) as u32, low: micros as u32 }
     }
 
     /// The first tick that begins a whole `span` after this or later, modulo 2^32.
     const fn tick_after(self, span: Span) -> u32 {
-        self.tick.wrapping_add(span.ticks_from(self.begun))
+        let begun = Span::begun(self.low & (TICK - 1) as u32);
+        self.tick.wrapping_add(span.ticks_from(begun))
     }
 }
 
