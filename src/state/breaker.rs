@@ -344,6 +344,7 @@ impl SharedCircuit {
     /// Whoever asks after that is answered by the mode. Whoever decided by the old one and was held
     /// up before it could be seen is too late.
     pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
+        // Where both words move at once, the mode and its phase can.
         if TOGETHER || ONE_STEP {
             return self.update(|circuit| circuit.force(now, mode));
         }

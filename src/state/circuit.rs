@@ -114,7 +114,7 @@ pub enum Transition {
     Closed,
 }
 
-/// What who asks is told. An [`Admission`] that says of a refusal for how long it holds.
+/// What who asks is told: an [`Admission`] that says for how long a refusal holds.
 #[derive(Clone, Copy)]
 pub(super) enum Asked {
     Admitted(Ticket),
@@ -127,11 +127,11 @@ pub(super) enum Asked {
 #[derive(Clone, Copy)]
 pub(super) enum Told {
     Ended(Outcome),
-    /// It ended, which was counted; and that is enough to open, by other evidence.
+    /// It ended, which was counted, and by other evidence that is enough to open.
     Enough,
 }
 
-/// An instant in 32 bits at a time, for cores that have no more.
+/// An instant, in 32 bits at a time for cores that reckon in no more.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
     /// Coarse time, modulo 2^32.
@@ -237,7 +237,7 @@ impl Circuit {
         self.count(rule, Moment::of(now), ticket, Told::Ended(outcome))
     }
 
-    /// [`settle`](Self::settle) and [`trip`](Self::trip). What does not trip is not said to be late.
+    /// What [`settle`](Self::settle) and [`trip`](Self::trip) do.
     #[inline(always)] // Into the one that settles.
     pub(super) const fn count(
         self,
@@ -372,7 +372,7 @@ impl Circuit {
 
     /// Openings since it was last closed, up to 15. To be forced open is none.
     #[must_use]
-    #[inline(never)]
+    #[inline(never)] // Once for all that asks.
     pub const fn level(self) -> u32 {
         let written = self.written_level();
         if self.is_closed() {
@@ -431,14 +431,14 @@ impl Circuit {
         }
     }
 
-    /// The same, of a circuit that is at `level` and has no slot.
+    /// The same, of a circuit that is open at `level`, or half-open without a slot.
     ///
     /// Threads read clocks out of order, and clocks step. A reading a little before the one that set
     /// the end finds a little more left than the rule explains; one from far away finds nonsense, and
     /// the wait over.
     #[inline(always)]
     const fn waits_for(self, rule: &Rule, now: Moment, level: u32) -> Option<Wait> {
-        // Ticks beyond the last that began a unit of what the end is counted in count for nothing.
+        // The end is in whole ticks, or in units of eight, of which what is `beyond` the last is left out.
         let (until, modulus, beyond, span) = if self.is_half_open() {
             if self.in_flight() == 0 {
                 return None;
@@ -643,6 +643,7 @@ impl Circuit {
 
     /// Whether a closed circuit has seen the failures that open it.
     const fn trips(self, trip: Trip) -> bool {
+        // The failures but one are taken away, for few cores count ones in one instruction.
         let mut counted = self.hot << (u32::BITS - trip.window());
         let mut left = trip.failures();
         while left > 1 {
@@ -754,7 +755,7 @@ const UNCOUNTED_BIT: u32 = 1 << 30;
 /// 9.5 hours: how far a clock may step back behind a ticket before that counts as 66 hours of age.
 const STEPS_BACK: u32 = 1 << 21;
 const LEASES: u32 = 0x000f_ffff;
-/// 2^14 µs a tick: 24 bits of them are 76 hours.
+/// 2^14 µs: 24 bits of them are 76 hours.
 const TICK: u64 = 1 << TICK_SHIFT;
 /// Eight ticks a unit of the lease: 20 bits of them are 38 hours.
 const LEASE_SHIFT: u32 = 3;
