@@ -187,6 +187,21 @@ impl<C: fmt::Debug, W> fmt::Debug for Frugal<C, W> {
     }
 }
 
+#[cfg(feature = "defmt")]
+impl<C: defmt::Format, W> defmt::Format for Frugal<C, W> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let Self { clock, wake_ups: _, at_most, budget } = self;
+        let most = budget.as_ref().map(|budget| budget.most / budget.period);
+        defmt::write!(
+            f,
+            "Frugal {{ clock: {}, at_most: {=u64:us} s, wakes_per_hour: {} }}",
+            clock,
+            *at_most,
+            most
+        );
+    }
+}
+
 /// Coarse time, modulo 2^32 ticks of 2^14 µs (2.2 years).
 const fn tick(now: Instant) -> u32 {
     (now.as_micros() >> TICK_SHIFT) as u32

@@ -1,13 +1,21 @@
 //! How `defmt` shows what a derive would show poorly: lengths as seconds, names and settings as text.
 
+use core::borrow::Borrow;
 use core::time::Duration;
 
 use defmt::{Format, Formatter, write};
 
-use crate::clock::{Instant, micros};
-use crate::orchestrator::{Config, Effective, Health, Name, Registration, Value};
-use crate::policy::{Backoff, Event, Jitter, Made, Settings, Verdict};
-use crate::state::{BudgetRule, Latency, Rule};
+use crate::clock::{Instant, duration, micros};
+use crate::orchestrator::{
+    Config, Effective, Handle, Health, Name, OperationBreaker, Orchestrator, Registration, Value,
+    View,
+};
+use crate::policy::plan::Limits;
+use crate::policy::{Attempt, Backoff, Event, Jitter, Made, Policy, Run, Settings, Verdict};
+use crate::state::{
+    Baseline, BudgetRule, Guarded as _, Latency, Metrics, Rule, SharedCircuit, SharedSlots,
+    SharedTokens, SharedWindow, Window, WindowRule,
+};
 
 /// Seconds, to the microsecond.
 struct Length(Duration);
@@ -137,27 +145,59 @@ impl Format for Latency {
     }
 }
 
-impl Format for Settings {
+impl Format for WindowRule {
     fn format(&self, f: Formatter<'_>) {
+        if self.is_none() {
+            return write!(f, "none");
+        }
         write!(
             f,
-            "Settings {{ attempts: {=u32}, backoff: {}, window: {}, attempt_timeout: {}, deadline: {}, max_asked_wait: {}, ",
-            self.attempts,
-            self.backoff,
-            Length(self.window),
-            Length(self.attempt_timeout),
-            Length(self.deadline),
-            Length(self.max_asked_wait),
+            "WindowRule {{ failures: {}, of_last: {}, within: {}, ",
+            self.failures_of_last(),
+            self.outcomes(),
+            self.time().map(Length),
         );
         write!(
             f,
-            "breaker: {}, budget: {}, slots: {=u32}, retry_enabled: {=bool}, breaker_enabled: {=bool}, mode: {} }}",
-            self.breaker,
-            self.budget,
-            self.slots,
-            self.retry_enabled,
-            self.breaker_enabled,
-            self.mode,
+            "failure_rate: {}, slow_rate: {}, min_calls: {=u32} }}",
+            self.failure_rate_limit(),
+            self.slow_rate_limit().map(|(rate, after)| (rate, Length(after))),
+            self.calls_needed(),
+        );
+    }
+}
+
+impl Format for Settings {
+    fn format(&self, f: Formatter<'_>) {
+        let Self {
+            attempts,
+            backoff,
+            window,
+            attempt_timeout,
+            deadline,
+            max_asked_wait,
+            breaker,
+            breaker_window,
+            budget,
+            slots,
+            retry_enabled,
+            breaker_enabled,
+            mode,
+        } = *self;
+        write!(
+            f,
+            "Settings {{ attempts: {=u32}, backoff: {}, window: {}, attempt_timeout: {}, deadline: {}, max_asked_wait: {}, ",
+            attempts,
+            backoff,
+            Length(window),
+            Length(attempt_timeout),
+            Length(deadline),
+            Length(max_asked_wait),
+        );
+        write!(
+            f,
+            "breaker: {}, breaker_window: {}, budget: {}, slots: {=u32}, retry_enabled: {=bool}, breaker_enabled: {=bool}, mode: {} }}",
+            breaker, breaker_window, budget, slots, retry_enabled, breaker_enabled, mode,
         );
     }
 }
@@ -222,5 +262,113 @@ impl<const N: usize> Format for Health<N> {
             self.total_operations,
             self.timestamp,
         );
+    }
+}
+
+// What callers share is shown as it is at that moment. By `write!`: what is derived has no `format`
+// that could be called.
+
+impl Format for SharedCircuit {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{}", self.load());
+    }
+}
+
+impl Format for SharedSlots {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{=u32} taken", self.taken());
+    }
+}
+
+impl Format for SharedTokens {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{=u32} left", self.tokens());
+    }
+}
+
+impl<const WORDS: usize> Format for SharedWindow<WORDS> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{=usize} words", WORDS);
+    }
+}
+
+/// What was seen is left out: it is a bit for each outcome.
+impl<const WORDS: usize> Format for Window<WORDS> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{}", self.rule());
+    }
+}
+
+impl<const BUCKETS: usize, const SHARDS: usize, B: Baseline> Format
+    for Metrics<BUCKETS, SHARDS, B>
+{
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "{}", self.snapshot());
+    }
+}
+
+/// What is shared, how errors are told apart and who is told are left out.
+impl<C> Format for Policy<'_, C> {
+    fn format(&self, f: Formatter<'_>) {
+        let Limits { attempts, window, attempt_timeout, deadline, max_asked_wait } = *self.limits();
+        write!(
+            f,
+            "Policy {{ attempts: {=u32}, backoff: {}, window: {}, attempt_timeout: {}, deadline: {}, max_asked_wait: {} }}",
+            attempts,
+            self.waits_by(),
+            Length(duration(window)),
+            Length(duration(attempt_timeout)),
+            Length(duration(deadline)),
+            Length(duration(max_asked_wait)),
+        );
+    }
+}
+
+impl<'p, E, C, P: Borrow<Policy<'p, C>>> Format for Run<'p, E, C, P> {
+    fn format(&self, f: Formatter<'_>) {
+        let (made, under_way) = self.progress();
+        write!(f, "Run {{ made: {=u32}, under_way: {=u8} }}", made, under_way);
+    }
+}
+
+impl Format for Attempt<'_> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Attempt {{ made: {}, ends: {} }}", self.made(), self.ends());
+    }
+}
+
+/// By what an execution that began now would go.
+impl<C> Format for Handle<'_, C> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Handle {{ name: {}, settings: {} }}", self.name(), self.settings());
+    }
+}
+
+impl Format for OperationBreaker<'_> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Breaker {{ rule: {}, circuit: {} }}", self.rule(), self.shared());
+    }
+}
+
+impl<const BUCKETS: usize, const SHARDS: usize> Format for View<'_, BUCKETS, SHARDS> {
+    fn format(&self, f: Formatter<'_>) {
+        write!(
+            f,
+            "View {{ name: {}, breaker: {}, counted: {} }}",
+            self.name(),
+            self.breaker(),
+            self.snapshot()
+        );
+    }
+}
+
+/// A view of each operation.
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Format
+    for Orchestrator<N, BUCKETS, SHARDS, WINDOW>
+{
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Orchestrator {{ capacity: {=usize}", N);
+        self.iter().for_each(|view| write!(f, ", {}", view));
+        write!(f, " }}");
     }
 }

@@ -5,22 +5,23 @@ use core::time::Duration;
 
 use defmt::Format;
 use steadfast::orchestrator::{
-    Allowed, Config, ConfigError, Conflict, Effective, Health, Key, Kind, Name, NameError,
-    Orchestrator, Origin, OutOfRange, Overrides, RegisterError, Registration, ResetError,
-    UnknownKey, UnknownOperation, Value, Warning,
+    Allowed, Config, ConfigError, Conflict, Effective, Handle, Health, Key, Kind, Name, NameError,
+    OperationBreaker, Orchestrator, Origin, OutOfRange, Overrides, RegisterError, Registration,
+    ResetError, UnknownKey, UnknownOperation, Value, View, Warning,
 };
 use steadfast::policy::{
-    BackoffError, ByError, Events, Growth, Made, PolicyError, RetryAll, Settings, Stage,
-    UnknownStrategy,
+    Attempt, BackoffError, ByError, Events, Growth, Leave, Made, Next, PolicyError, RetryAll, Run,
+    Settings, Stage, Step, UnknownStrategy,
 };
 use steadfast::state::{
-    Admission, Attempts, BreakerOpen, BudgetRuleError, BulkheadFull, Calls, Circuit, Latency, Mode,
-    NoSlots, Outcome, Phase, Refusals, ResetBusy, RuleError, Settled, Snapshot, State, Tally,
-    Ticket, Transition, Transitions, UnknownMode,
+    Admission, Attempts, BreakerOpen, BudgetRuleError, BulkheadFull, COUNT_ONLY, Calls, Circuit,
+    Latency, Meter as _, Mode, Monotonic, NoSlots, Outcome, Phase, Refusals, ResetBusy, RuleError,
+    Settled, SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Slot, Snapshot, State, Tally,
+    Ticket, Transition, Transitions, UnknownMode, Window, WindowRule, WindowRuleError,
 };
 use steadfast::{
-    Backoff, BudgetRule, Class, Error, Event, Instant, Jitter, OrElseError, Reason, Retry, Rule,
-    Strategy, Trip, Verdict,
+    Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Error, Event, Frugal, Instant, Jitter,
+    Metrics, OrElseError, Permit, Policy, Reason, Retry, Rule, Strategy, Trip, Verdict,
 };
 
 #[test]
@@ -36,6 +37,83 @@ fn every_value_that_firmware_may_hold_is_logged() {
     all::<(Name, NameError, Key, Kind, Value, OutOfRange, UnknownKey, Allowed, Overrides)>();
     all::<(Registration, Effective, Origin, Conflict, Warning, Health<4>)>();
     all::<(Config<4>, ConfigError, RegisterError, ResetError, UnknownOperation)>();
+    all::<(WindowRule, WindowRuleError)>();
+}
+
+#[test]
+fn every_part_that_calls_share_is_logged() {
+    fn all<T: Format>() {}
+    all::<(Breaker, SharedCircuit, Permit<&Breaker>, Permit<&'static Breaker>)>();
+    all::<(Bulkhead, SharedSlots, Slot<&Bulkhead>, Slot<&SharedSlots>)>();
+    all::<(Budget, SharedTokens, Window, SharedWindow, Metrics, Metrics<1, 1, Monotonic>)>();
+    all::<(Policy<'_>, Run<'_, u8, ByError>, Attempt<'_>, Frugal<u8>)>();
+    all::<(Step<Leave<'_, u8>>, Step<Next<u8, u8>>)>();
+    all::<(Orchestrator<2>, Handle<'_>, View<'_>, OperationBreaker<'_>)>();
+}
+
+#[test]
+fn what_is_shared_is_logged_as_it_is_at_that_moment() {
+    let breaker = Breaker::new(Trip::after(1), Duration::from_secs(30));
+    let permit = breaker.try_acquire(Instant::from_micros(1 << 30)).unwrap();
+    let _ = permit.settle(Instant::from_micros(1 << 30), Outcome::Failure);
+    let (hot, _) = breaker.circuit().to_bits();
+    assert!(contains(&logged(&Part(&breaker)), &hot.to_le_bytes()));
+
+    let bulkhead = Bulkhead::new(0x4321);
+    let slots: Vec<_> = (0..0x123).map(|_| bulkhead.try_acquire().unwrap()).collect();
+    let bytes = logged(&Part(&slots[0]));
+    for number in [0x4321_u32, 0x123].map(u32::to_le_bytes) {
+        assert!(contains(&bytes, &number), "{bytes:?}");
+    }
+
+    let budget = Budget::with_rule(BudgetRule::new(0x1234, 0, Duration::ZERO));
+    assert!(budget.withdraw(Instant::ORIGIN));
+    assert!(contains(&logged(&Part(&budget)), &0x1233_u32.to_le_bytes()));
+
+    let metrics: Metrics<COUNT_ONLY> = Metrics::new();
+    (0..0x123).for_each(|_| metrics.count(Tally::Opened));
+    assert!(contains(&logged(&metrics), &0x123_u64.to_le_bytes()));
+}
+
+#[test]
+fn settings_tell_what_opens_the_breaker_beside_its_own_rule() {
+    let mut settings = Strategy::Balanced.settings();
+    let without = logged(&settings);
+    settings.breaker_window = WindowRule::within(Duration::from_secs(77))
+        .failure_rate(0x321)
+        .slow_rate(0x234, Duration::from_secs(5))
+        .min_calls(0x1234);
+    let bytes = logged(&settings);
+    for number in [0x321_u32, 0x234, 0x1234].map(u32::to_le_bytes) {
+        assert!(contains(&bytes, &number) && !contains(&without, &number), "{bytes:?}");
+    }
+    for length in [77_000_000_u64, 5_000_000].map(u64::to_le_bytes) {
+        assert!(contains(&bytes, &length) && !contains(&without, &length), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_step_tells_what_to_do_next() {
+    let timeout = Duration::from_micros(0x0405_0607);
+    let policy = Policy::new().attempts(3).attempt_timeout(timeout).retry_all();
+    let mut run = policy.start::<u8>(Instant::ORIGIN, 0);
+    let step = run.attempt(Instant::ORIGIN);
+    let told = timeout.as_micros().to_le_bytes();
+    assert!(contains(&logged(&Part(&step)), &told[..8]));
+    assert!(contains(&logged(&policy), &told[..8]));
+    assert_eq!(logged(&run), [1, 0, 0, 0, 1]);
+}
+
+#[test]
+fn a_table_tells_of_each_operation() {
+    let table = Orchestrator::<3>::new()
+        .operation("ai_summarize", Registration::new())
+        .operation("ai_classify", Registration::new().given(Key::Attempts, 0x31));
+    let bytes = logged(&table);
+    assert!(contains(&bytes, &text("ai_summarize")) && contains(&bytes, &text("ai_classify")));
+    let bytes = logged(&table.get("ai_classify").unwrap());
+    assert!(contains(&bytes, &text("ai_classify")), "{bytes:?}");
+    assert!(contains(&bytes, &0x31_u32.to_le_bytes()), "{bytes:?}");
 }
 
 #[test]
@@ -101,6 +179,15 @@ fn logged(value: &impl Format) -> Vec<u8> {
     defmt::export::fetch_bytes();
     value.format(defmt::export::make_formatter());
     defmt::export::fetch_bytes().split_off(text)
+}
+
+/// Something as a part of something else: what is derived goes out so alone.
+struct Part<'v, T>(&'v T);
+
+impl<T: Format> Format for Part<'_, T> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "{}", self.0);
+    }
 }
 
 fn text(text: &str) -> Vec<u8> {

@@ -374,6 +374,16 @@ impl<'p, C> Source<'p, C> for &'p Policy<'_, C> {
 }
 
 impl<C> Policy<'_, C> {
+    #[cfg(feature = "defmt")]
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    #[cfg(feature = "defmt")]
+    pub(crate) const fn waits_by(&self) -> &Backoff {
+        &self.backoff
+    }
+
     fn tell(&self, events: &Events) {
         if let Some(observer) = self.observer {
             events.iter().for_each(|event| observer.observe(event));

@@ -84,6 +84,7 @@ pub struct Attempt<'p> {
 
 /// What came of it, and what to tell an observer before going on.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "it says what to do next"]
 pub struct Step<N> {
     /// What to do next.
@@ -94,6 +95,7 @@ pub struct Step<N> {
 
 /// The answer to a request to make an attempt.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Leave<'p, E> {
     /// Go ahead.
     Granted(Attempt<'p>),
@@ -105,6 +107,7 @@ pub enum Leave<'p, E> {
 
 /// What follows an attempt.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Next<T, E> {
     /// The execution is over.
     Done(Result<T, Error<E>>),
@@ -270,6 +273,12 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     pub fn cancel(&mut self, attempt: Attempt<'p>) {
         self.under_way = self.under_way.saturating_sub(1);
         drop(attempt);
+    }
+
+    /// The attempts that it made, and those under way.
+    #[cfg(feature = "defmt")]
+    pub(crate) const fn progress(&self) -> (u32, u8) {
+        (self.made, self.under_way)
     }
 
     /// Ends the execution for `reason`, between two attempts.

@@ -36,6 +36,7 @@ use crate::fault;
 /// static BREAKER: Breaker = Breaker::new(Trip::after(0), Duration::from_secs(30));
 /// ```
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Breaker {
     rule: Rule,
     circuit: SharedCircuit,
@@ -70,6 +71,7 @@ enum Asking {
 /// # Ok::<(), steadfast::state::BreakerOpen>(())
 /// ```
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "dropped, it says nothing of the attempt: settle it"]
 pub struct Permit<B: Guarded> {
     breaker: B,

@@ -13,6 +13,7 @@ use crate::clock::{Instant, duration, micros};
 /// own. In a total outage that bounds attempts to requests + tokens/2 + one per refill period.
 /// A full budget is only read by a success. 20 bytes.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Budget {
     rule: BudgetRule,
     tokens: SharedTokens,

@@ -7,6 +7,7 @@ use super::word::AtomicWord;
 
 /// So many slots, and no more. Nobody waits for one.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bulkhead {
     slots: u32,
     taken: SharedSlots,
@@ -19,6 +20,7 @@ pub struct SharedSlots(AtomicWord);
 
 /// One slot, given back when dropped. `B` is a reference to the bulkhead or any handle of it.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a slot is given back when dropped"]
 pub struct Slot<B: Slotted>(B);
 

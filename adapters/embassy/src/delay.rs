@@ -64,3 +64,10 @@ impl<D, N> fmt::Debug for DelayClock<D, N> {
         f.debug_struct("DelayClock").field("random", &self.random).finish_non_exhaustive()
     }
 }
+
+#[cfg(feature = "defmt")]
+impl<D, N> defmt::Format for DelayClock<D, N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "DelayClock {{ random: {} }}", self.random);
+    }
+}

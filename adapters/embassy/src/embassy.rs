@@ -11,6 +11,7 @@ use crate::random::Random;
 /// later. It is one of embassy's timers, so it needs embassy's executor, or one of embassy-time's
 /// features `generic-queue-..`.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EmbassyClock {
     random: Random,
 }

@@ -124,6 +124,14 @@ impl<const N: usize> Pump<N> {
 }
 
 #[cfg(feature = "defmt")]
+impl<const N: usize> defmt::Format for Pump<N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let (kept, lost) = self.with(|kept| (kept.told.len(), kept.lost));
+        defmt::write!(f, "Pump {{ kept: {=usize} of {=usize}, lost: {=u32} }}", kept, N, lost);
+    }
+}
+
+#[cfg(feature = "defmt")]
 impl defmt::Format for Told {
     fn format(&self, f: defmt::Formatter<'_>) {
         match self.operation {

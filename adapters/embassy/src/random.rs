@@ -34,6 +34,14 @@ impl Random {
     }
 }
 
+/// How much was drawn; the key follows from the device's id, and is left out.
+#[cfg(feature = "defmt")]
+impl defmt::Format for Random {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Random {{ drawn: {=u32} }}", self.drawn.load(Relaxed));
+    }
+}
+
 /// FNV-1a, and what MurmurHash3 ends with, which spreads a difference over all bits.
 #[allow(clippy::indexing_slicing, reason = "const, and within the id")]
 const fn hash(id: &[u8]) -> u64 {
