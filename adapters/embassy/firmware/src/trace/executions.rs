@@ -2,7 +2,7 @@
 
 use oorandom::Rand32;
 use steadfast::policy::{Attempt, Leave, Next, Run, Step};
-use steadfast::state::{COARSE, Mode};
+use steadfast::state::{COARSE, Mode, Window, WindowRule};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Instant, Jitter, Metrics, Policy, Retry,
     Rule, Strategy, Trip, Verdict,
@@ -20,6 +20,7 @@ pub(super) struct Services {
     bulkhead: Bulkhead,
     budget: Budget,
     metrics: Metrics<COARSE>,
+    window: Window<{ Window::words(8) }>,
 }
 
 pub(super) struct Executions<'p> {
@@ -41,11 +42,17 @@ impl Services {
             bulkhead: Bulkhead::new(1),
             budget: Budget::with_rule(BudgetRule::new(10, 500, Duration::from_secs(5))),
             metrics: Metrics::new(),
+            window: Window::new(
+                WindowRule::over_last(8)
+                    .failure_rate(600)
+                    .slow_rate(900, Duration::from_millis(1))
+                    .min_calls(4),
+            ),
         }
     }
 
     pub(super) fn policies(&self) -> [Policy<'_, Given>; 6] {
-        let Self { breaker, bulkhead, budget, metrics } = self;
+        let Self { breaker, bulkhead, budget, metrics, window } = self;
         let whole = |policy: Policy<'static>| {
             let policy: Policy<'_> = policy;
             policy
@@ -75,7 +82,7 @@ impl Services {
             balanced,
             conservative,
             critical,
-            whole(short),
+            whole(short).window(window),
             bare.classify(verdict as Given),
         ]
     }

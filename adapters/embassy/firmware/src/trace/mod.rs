@@ -13,6 +13,7 @@ mod clock;
 mod executions;
 mod machines;
 mod table;
+mod windows;
 
 use core::fmt::{self, Write as _};
 use core::hash::Hasher as _;
@@ -25,6 +26,7 @@ use self::clock::Clock;
 use self::executions::{Executions, Services};
 use self::machines::{Backoffs, Budgets, Circuits, Slots};
 use self::table::Table;
+use self::windows::Windows;
 
 /// Steps of the trace.
 pub const STEPS: u32 = 48 * BLOCK;
@@ -44,16 +46,17 @@ pub fn lines(mut tell: impl FnMut(u32, fmt::Arguments<'_>)) {
     let bulkhead = machines::bulkhead();
     let (mut circuits, mut budgets, mut slots) =
         (Circuits::new(), Budgets::new(), Slots::new(&bulkhead));
-    let table = Table::new();
+    let (mut windows, table) = (Windows::new(), Table::new());
     for step in 0..STEPS {
         let now = clock.read(&mut random);
         let tell: Tell<'_> = &mut |line| tell(step, line);
         match random.rand_range(0..100) {
-            0..30 => circuits.step(&mut random, now, tell),
-            30..40 => budgets.step(&mut random, now, tell),
-            40..45 => slots.step(&mut random, tell),
-            45..55 => Backoffs::step(&mut random, tell),
-            55..90 => clock.wake(executions.step(&mut random, now, tell)),
+            0..28 => circuits.step(&mut random, now, tell),
+            28..36 => budgets.step(&mut random, now, tell),
+            36..39 => slots.step(&mut random, tell),
+            39..50 => windows.step(&mut random, now, tell),
+            50..57 => Backoffs::step(&mut random, tell),
+            57..90 => clock.wake(executions.step(&mut random, now, tell)),
             _ => table.step(&mut random, now, tell),
         }
     }
@@ -158,6 +161,9 @@ mod tests {
             "stopped: BreakerOpen", "class: Some(Timeout)", "Refused { stage: Bulkhead",
             "metrics reset", "p99: Some", "Err(Full { capacity: 3 })", "Err(Conflict(",
             "OutOfRange", "configured: Ok(Ok(()))", "named_by: Configured", "UnknownOperation",
+            "by outcomes opens: false", "by outcomes opens: true", "Err(OfLast)", "Err(Rate)",
+            "by a time opens: false", "by a time opens: true", "Err(Within)", "Err(SlowAfter)",
+            "Err(MinCalls)", "Err(Conflict(WindowTooSmall",
         ];
         let times = |decision: &str| all.iter().filter(|line| line.contains(decision)).count();
         let rare: Vec<_> = decisions.into_iter().filter(|decision| times(decision) < 3).collect();

@@ -7,9 +7,10 @@ use steadfast::state::COUNT_ONLY;
 use steadfast::{Instant, Orchestrator, Strategy};
 
 use super::executions::{result, verdict};
+use super::windows::WORDS;
 use super::{Tell, length, one_of};
 
-pub(super) struct Table(Orchestrator<3, COUNT_ONLY>);
+pub(super) struct Table(Orchestrator<3, COUNT_ONLY, 1, WORDS>);
 
 impl Table {
     pub(super) const fn new() -> Self {

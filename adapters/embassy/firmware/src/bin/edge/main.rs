@@ -22,7 +22,7 @@ use portable_atomic::{AtomicU32, Ordering};
 use semihosting::{print, println};
 use static_cell::StaticCell;
 use steadfast::orchestrator::{Key, Orchestrator, Registration, Watch};
-use steadfast::state::COARSE;
+use steadfast::state::{COARSE, NO_WINDOW};
 use steadfast::{Class, Clock as _, Error, Event, OrElseError, Strategy};
 use steadfast_embassy::EmbassyClock;
 
@@ -30,7 +30,7 @@ use crate::advice::{Advice, By, CallError, Reading, ask};
 use crate::line::Line;
 use crate::uart::Uart;
 
-static ORCHESTRATOR: Orchestrator<1, COARSE> = Orchestrator::new()
+static ORCHESTRATOR: Orchestrator<1, COARSE, 1, NO_WINDOW> = Orchestrator::new()
     .operation(
         "ai_reading",
         Registration::by(Strategy::Aggressive)

@@ -70,6 +70,7 @@ fn main() -> bool {
 }
 
 /// Prints what was exercised, and whether it was enough to show something.
+#[inline(never)]
 fn told(met: &Meetings, seen: &Seen, worlds: u32) -> bool {
     println!("{}", board::NAME);
     let inside: u32 = met.landed.iter().skip(1).sum();
