@@ -12,8 +12,8 @@ use firmware::board::counter;
 use firmware::costs::{Call, INPUTS, Meanwhile, Wait};
 use firmware::image;
 use semihosting::println;
-use steadfast::state::{COARSE, COUNT_ONLY, Monotonic, Outcome};
-use steadfast::{Breaker, Budget, Bulkhead, Metrics};
+use steadfast::state::{COARSE, COUNT_ONLY, Monotonic, NO_WINDOW, Outcome};
+use steadfast::{Breaker, Budget, Bulkhead, Metrics, Orchestrator};
 
 image!(main);
 
@@ -35,6 +35,7 @@ fn main() -> bool {
     println!("ram breaker {}", size_of::<Breaker>());
     println!("ram counters {}", size_of::<Operation<COUNT_ONLY>>());
     println!("ram histogram {}", size_of::<Operation<COARSE>>());
+    println!("ram place {}", size_of::<Orchestrator<1, COUNT_ONLY, 1, NO_WINDOW>>());
     exact
 }
 

@@ -277,6 +277,7 @@ const ROWS: &[Row] = &[
     Row("ram breaker", "RAM: breaker", All(24)),
     Row("ram counters", "RAM: operation with counters", All(160)),
     Row("ram histogram", "RAM: operation with a histogram", All(1_200)),
+    Row("ram place", "RAM: a place in the table of operations", Free),
     Row("healthy", "instructions: admit and settle, healthy", Least(110)),
     Row("executed", "the same, as QEMU logs it", Free),
     Row("both", "instructions: admit and settle", LeastWanted(500, 400)),
