@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::board::Board;
+use crate::script::Script;
 
 /// Runs the image on `board`, connected to `chat`, the example of `steadfast-std`.
 pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> {
@@ -32,15 +33,17 @@ pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> 
         .args(["-serial", "chardev:ai"])
         .args(["-serial", &format!("tcp:{}", metrics.local_addr()?)]);
     let (mut device, from_device) = Running::start(&mut qemu)?;
-    let mut told = Told::default();
+    let (mut told, mut script) = (Told::default(), Script::default());
     while let Some(left) = ENDED_WITHIN.checked_sub(begun.elapsed()) {
         while let Ok(phase) = from_service.try_recv() {
             println!("             the service: {phase}");
+            script.phase(&phase);
         }
         match from_device.recv_timeout(left.min(Duration::from_millis(100))) {
             Ok(line) => {
                 println!("{line}");
                 told.take(&line);
+                script.take(line.trim());
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
@@ -48,16 +51,18 @@ pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> 
     }
     // It closes its output a little before it ends.
     thread::sleep(Duration::from_millis(200));
+    ensure!(told.mistaken == 0, "{} answers to other readings were taken", told.mistaken);
     match device.0.try_wait()? {
         None => bail!("still runs after {} s", ENDED_WITHIN.as_secs()),
-        Some(status) => ensure!(status.success(), "{status}: {}", told.last),
+        Some(status) => ensure!(status.success(), "{status}: {}; {}", told.end, told.last),
     }
     let mut frame = Vec::new();
     metrics.accept()?.0.read_to_end(&mut frame)?;
     let report: Report = postcard::from_bytes_cobs(&mut frame)?;
     let (operation, breaker) = report.parts().context("another operation than expected")?;
-    let wrong = told.differences(operation, breaker);
-    ensure!(wrong.is_empty(), "{}\n{told:#?}\n{report:#?}", wrong.join("\n"));
+    let mut wrong = told.differences(operation, breaker);
+    wrong.extend(script.missing());
+    ensure!(wrong.is_empty(), "{}\n{told:#?}\n{report:#?}\n{script:#?}", wrong.join("\n"));
     let Calls { started, succeeded, fell_back, failed, refused, .. } = operation.calls;
     Ok(format!(
         "{started} calls: {succeeded} answered, {fell_back} fell back, {failed} failed, {refused} refused; \
@@ -110,6 +115,9 @@ struct Told {
     refusals: BTreeMap<String, u64>,
     transitions: [u64; 3],
     skipped: u64,
+    mistaken: u64,
+    /// The image's last line.
+    end: String,
 }
 
 impl Told {
@@ -129,7 +137,9 @@ impl Told {
             };
             *count += 1;
             self.last = call.to_owned();
-        } else if let Some((_, rest)) = line.split_once(" answers mistaken, ") {
+        } else if let Some((mistaken, rest)) = line.split_once(" answers mistaken, ") {
+            self.mistaken = mistaken.parse().unwrap_or(0);
+            self.end = line.to_owned();
             self.skipped = rest.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         }
     }

@@ -7,6 +7,7 @@
 
 mod board;
 mod edge;
+mod script;
 mod selftest;
 mod sleep;
 mod trace;

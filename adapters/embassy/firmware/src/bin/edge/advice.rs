@@ -9,6 +9,7 @@ use heapless::String;
 use reqwless::client::HttpClient;
 use reqwless::headers::ContentType;
 use reqwless::request::{Method, RequestBuilder as _};
+use semihosting::println;
 use serde::{Deserialize, Serialize};
 use steadfast::{Class, Classify, Verdict};
 
@@ -76,7 +77,7 @@ impl Reading {
     }
 }
 
-/// One attempt: asks the model about `reading`. `id` is of this attempt alone.
+/// Asks the model about `reading`, once. `id` is of this request alone.
 pub(crate) async fn ask<T: TcpConnect>(
     network: &T,
     id: u32,
@@ -105,6 +106,7 @@ pub(crate) async fn ask<T: TcpConnect>(
         let retry_after = seconds.map(Duration::from_secs);
         return Err(CallError::Status { status: response.status.0, retry_after });
     }
+    println!("     < request {id}: its head has come");
     let body = response.body().read_to_end().await?;
     let (answer, _) =
         serde_json_core::from_slice::<Answer<'_>>(body).map_err(|_| CallError::Garbled)?;
@@ -140,7 +142,10 @@ impl From<reqwless::Error> for CallError {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, .. } => write!(f, "status {status}"),
+            Self::Status { status, retry_after: Some(wait) } => {
+                write!(f, "status {status}, asked to wait {} ms", wait.as_millis())
+            }
+            Self::Status { status, retry_after: None } => write!(f, "status {status}"),
             Self::Garbled => f.write_str("no completion"),
             Self::Network(error) => error.fmt(f),
         }

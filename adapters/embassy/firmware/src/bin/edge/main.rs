@@ -21,10 +21,10 @@ use firmware::{board, executor};
 use portable_atomic::{AtomicU32, Ordering};
 use semihosting::{print, println};
 use static_cell::StaticCell;
-use steadfast::orchestrator::{Key, Orchestrator, Registration, Watch};
+use steadfast::orchestrator::{Key, Orchestrator, Registration};
 use steadfast::state::{COARSE, NO_WINDOW};
-use steadfast::{Class, Clock as _, Error, Event, OrElseError, Strategy};
-use steadfast_embassy::EmbassyClock;
+use steadfast::{Class, Clock as _, Error, OrElseError, Strategy};
+use steadfast_embassy::{EmbassyClock, Pump};
 
 use crate::advice::{Advice, By, CallError, Reading, ask};
 use crate::line::Line;
@@ -50,7 +50,10 @@ static ORCHESTRATOR: Orchestrator<1, COARSE, 1, NO_WINDOW> = Orchestrator::new()
             .given(Key::OpenFor, millis(1_500))
             .given(Key::Lease, millis(3_000)),
     )
-    .watched_by(&Printed);
+    .watched_by(&EVENTS);
+
+/// Printing takes its time, so it is not done in the middle of an execution.
+static EVENTS: Pump<16> = Pump::new();
 
 static METRICS: Uart = Uart::at(0x4000_e000);
 static NETWORK: Uart = Uart::at(0x4000_d000);
@@ -65,7 +68,10 @@ fn start() -> ! {
         NVIC::unmask(Irq(METRICS_IRQ));
         NVIC::unmask(Irq(NETWORK_IRQ));
     }
-    executor::run(|spawner| spawner.spawn(edge().expect("spawned once")))
+    executor::run(|spawner| {
+        spawner.spawn(edge().expect("spawned once"));
+        spawner.spawn(say().expect("spawned once"));
+    })
 }
 
 #[cortex_m_rt::exception]
@@ -99,19 +105,16 @@ async fn edge() {
             break;
         }
         let answer = handle
-            .execute_or_else(
-                clock,
-                || ask(line, REQUESTS.fetch_add(1, Ordering::Relaxed), reading),
-                |error| instead(reading, error),
-            )
+            .execute_or_else(clock, || asked(line, reading), |error| instead(reading, error))
             .await;
         tell(reading, begun, &answer);
         mistaken += u32::from(answer.is_ok_and(|advice| reading.is_mistaken(&advice)));
         due = (due + EVERY).max(Instant::now());
         Timer::at(due).await;
     }
+    let lost = say_all();
     println!(
-        "{mistaken} answers mistaken, {} skipped, {} bytes lost",
+        "{mistaken} answers mistaken, {} skipped, {} bytes lost, {lost} events lost",
         line.skipped(),
         NETWORK.lost()
     );
@@ -122,7 +125,39 @@ async fn edge() {
         Ok(frame) => (&METRICS).write_all(frame).await.is_ok() && (&METRICS).flush().await.is_ok(),
         Err(_) => false,
     };
-    board::end(mistaken == 0 && sent);
+    board::end(mistaken == 0 && lost == 0 && sent);
+}
+
+/// One attempt, which prints when it begins and how it ends. If it is given up, nothing is printed.
+async fn asked(line: &Line, reading: Reading) -> Result<Advice, CallError> {
+    let id = REQUESTS.fetch_add(1, Ordering::Relaxed);
+    println!("     > {} request {id} of call {}", millis_now(), reading.number);
+    let answer = ask(line, id, reading).await;
+    match &answer {
+        Ok(_) => println!("     < {} request {id}: answered", millis_now()),
+        Err(error) => println!("     < {} request {id}: {error}", millis_now()),
+    }
+    answer
+}
+
+/// Prints what executions did, whenever there is time.
+#[embassy_executor::task]
+async fn say() {
+    loop {
+        EVENTS.more().await;
+        let lost = say_all();
+        if lost > 0 {
+            println!("{lost} events lost");
+        }
+    }
+}
+
+/// Prints what there is, and returns how many events there was no room for.
+fn say_all() -> u32 {
+    while let Some(told) = EVENTS.take() {
+        println!("     · {}", told.event);
+    }
+    EVENTS.take_lost()
 }
 
 /// What the device answers by itself: most of it, but not what only the model can know, nor what the
@@ -163,15 +198,6 @@ fn tell(
     println!(", after {took} ms");
 }
 
-/// Prints what executions do. Where printing takes its time, an observer queues and prints later.
-struct Printed;
-
-impl Watch for Printed {
-    fn watch(&self, _operation: &str, event: &Event) {
-        println!("     · {event}");
-    }
-}
-
 /// An interrupt of the board.
 #[derive(Clone, Copy)]
 struct Irq(u16);
@@ -181,6 +207,10 @@ unsafe impl InterruptNumber for Irq {
     fn number(self) -> u16 {
         self.0
     }
+}
+
+fn millis_now() -> u64 {
+    Instant::now().as_millis()
 }
 
 const fn millis(millis: u64) -> u64 {
