@@ -39,6 +39,16 @@ impl Board {
         qemu
     }
 
+    /// The same, where it is in touch with programs of the host, whose time it has then.
+    pub(crate) fn qemu_by_host_time(&self, image: &Path) -> Command {
+        let counts = self.runner.iter().position(|word| word == "-icount");
+        let is_of_that = |at| counts.is_some_and(|counts| at == counts || at == counts + 1);
+        let words = self.runner.iter().enumerate().filter(|(at, _)| !is_of_that(*at));
+        let mut qemu = Command::new("timeout");
+        qemu.arg(LONGEST).args(words.map(|(_, word)| word)).arg(image);
+        qemu
+    }
+
     /// What the image says, with more arguments for QEMU.
     pub(crate) fn run(&self, image: &Path, more: &[&str]) -> Result<String> {
         let output = self.qemu(image).args(more).output().context("timeout and QEMU")?;

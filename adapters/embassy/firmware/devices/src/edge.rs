@@ -27,7 +27,7 @@ pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> 
     let port = port(&first).with_context(|| format!("the service says: {first}"))?;
 
     let metrics = TcpListener::bind(("127.0.0.1", 0))?;
-    let mut qemu = board.qemu(image);
+    let mut qemu = board.qemu_by_host_time(image);
     // After the runner's first line, which is not connected.
     qemu.args(["-chardev", &format!("socket,id=ai,host=127.0.0.1,port={port},reconnect=1")])
         .args(["-serial", "chardev:ai"])
