@@ -2,10 +2,12 @@
 //!
 //! `devices IMAGES [TARGET..]`: the images are `IMAGES/TARGET/release/NAME`; without a target it is
 //! every board. With `--chat PROGRAM` (the example `chat` of `steadfast-std`) the edge client calls
-//! it. `devices --broken IMAGES TARGET..` takes images of a core that is broken on purpose, and passes
-//! if each check fails.
+//! it. `devices --broken IMAGES --chat PROGRAM` takes images that are broken on purpose, below
+//! `IMAGES/FAULT/`, and passes if each check fails and says why; `devices --faults` lists the faults,
+//! and how cargo builds what they are planted in.
 
 mod board;
+mod broken;
 mod edge;
 mod script;
 mod selftest;
@@ -13,12 +15,13 @@ mod sleep;
 mod trace;
 
 use std::env;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 
 use self::board::Board;
+use self::broken::{BROKEN, Broken};
 
 /// Runs an image on a board and checks what it says: figures for the table, or what is wrong.
 type Check = fn(&Board, &Path) -> Result<String>;
@@ -32,10 +35,12 @@ const CHECKS: &[(&str, Check, &[&str])] = &[
 
 fn main() -> Result<ExitCode> {
     let mut arguments: Vec<_> = env::args().skip(1).collect();
-    let broken = arguments.first().is_some_and(|first| first == "--broken");
-    if broken {
-        arguments.remove(0);
+    if arguments == ["--faults"] {
+        BROKEN.iter().for_each(|broken| println!("{} {}", broken.fault, broken.arguments));
+        return Ok(ExitCode::SUCCESS);
     }
+    let broken = arguments.iter().position(|argument| argument == "--broken");
+    broken.map(|at| arguments.remove(at));
     let chat = match arguments.iter().position(|argument| argument == "--chat") {
         Some(at) => {
             ensure!(at + 1 < arguments.len(), "--chat is followed by no program");
@@ -44,44 +49,75 @@ fn main() -> Result<ExitCode> {
         None => None,
     };
     ensure!(!arguments.is_empty(), "which folder are the images in?");
-    let images = arguments.remove(0);
-    let boards = board::all()?;
+    let images = PathBuf::from(arguments.remove(0));
+    let mut boards = board::all()?;
     let known = |target: &String| boards.iter().any(|board| board.target == *target);
     ensure!(arguments.iter().all(known), "no board has one of these targets: {arguments:?}");
+    boards.retain(|board| arguments.is_empty() || arguments.contains(&board.target));
 
-    let (mut passed, mut rows) = (true, Vec::new());
-    let mut enter = |board: &Board, image: &str, checked: Result<String>| {
-        let (result, figures) = match (checked, broken) {
-            (Ok(figures), false) => ("ok", figures),
-            (Ok(figures), true) => ("NOT FOUND", figures),
-            (Err(error), false) => ("FAILED", format!("{error:#}")),
-            (Err(error), true) => ("found", format!("{error:#}")),
+    let rows = match broken {
+        None => sound(&boards, &images, chat.as_deref())?,
+        Some(_) => broken_ones(&boards, &images, chat.as_deref())?,
+    };
+    let mut passed = true;
+    for Row { board, image, result } in rows {
+        let (word, figures) = match result {
+            Ok(figures) => (if broken.is_some() { "found" } else { "ok" }, figures),
+            Err(error) => ("FAILED", format!("{error:#}")),
         };
-        passed &= matches!(result, "ok" | "found");
-        rows.push(format!(
-            "{:<12} {:<29} {image:<9} {result:<9} {figures}",
-            board.machine, board.target
-        ));
-    };
-    let image = |board: &Board, name: &str| {
-        Path::new(&images).join(&board.target).join("release").join(name)
-    };
-    for board in &boards {
-        if !arguments.is_empty() && !arguments.contains(&board.target) {
-            continue;
-        }
+        passed &= word != "FAILED";
+        println!("{:<12} {:<29} {image:<22} {word:<6} {figures}", board.machine, board.target);
+    }
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Each image on each of its boards.
+fn sound<'b>(boards: &'b [Board], images: &Path, chat: Option<&str>) -> Result<Vec<Row<'b>>> {
+    let mut rows = Vec::new();
+    for board in boards {
         for (name, check, only) in CHECKS {
             if only.is_empty() || only.contains(&&*board.target) {
-                enter(board, name, check(board, &image(board, name)));
+                let result = check(board, &image(images, board, name));
+                rows.push(Row { board, image: (*name).to_owned(), result });
             }
         }
     }
     if let Some(chat) = chat {
-        let board = boards.iter().find(|board| board.target == EDGE).context("no board for it")?;
-        enter(board, "edge", edge::check(board, &image(board, "edge"), Path::new(&chat)));
+        let board = board_of_edge(boards)?;
+        let result = edge::check(board, &image(images, board, "edge"), Path::new(chat));
+        rows.push(Row { board, image: "edge".to_owned(), result });
     }
-    rows.iter().for_each(|row| println!("{row}"));
-    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(rows)
+}
+
+/// Each image that is broken, on one board.
+fn broken_ones<'b>(boards: &'b [Board], images: &Path, chat: Option<&str>) -> Result<Vec<Row<'b>>> {
+    let board = board_of_edge(boards)?;
+    let chat = Path::new(chat.context("the edge client's check needs --chat")?);
+    let found = |broken: &Broken| {
+        let path = image(&images.join(broken.fault), board, broken.image);
+        let result = match path.exists() {
+            true => broken.found(board, &path, |board, path| edge::check(board, path, chat)),
+            false => Err(anyhow!("no image {}", path.display())),
+        };
+        Row { board, image: format!("{} {}", broken.image, broken.fault), result }
+    };
+    Ok(BROKEN.iter().map(found).collect())
+}
+
+/// A line of the table.
+struct Row<'b> {
+    board: &'b Board,
+    image: String,
+    result: Result<String>,
+}
+
+fn image(images: &Path, board: &Board, name: &str) -> PathBuf {
+    images.join(&board.target).join("release").join(name)
+}
+
+fn board_of_edge(boards: &[Board]) -> Result<&Board> {
+    boards.iter().find(|board| board.target == EDGE).context("no board for the edge client")
 }
 
 /// Where the edge client runs.

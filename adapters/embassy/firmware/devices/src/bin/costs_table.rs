@@ -1,7 +1,7 @@
 //! What the core costs on each device: prints it, and fails where that is more than it may be.
 //!
-//! `costs_table TARGETS` takes the folder with the images of each target; with `--write`, the table
-//! replaces the one in README.md.
+//! `costs_table IMAGES [TARGET..]` takes the folder with the images of each target; with `--write`,
+//! the table replaces the one in README.md.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -20,11 +20,12 @@ fn main() -> Result<ExitCode, Failure> {
     let mut arguments: Vec<String> = env::args().skip(1).collect();
     let write = arguments.iter().any(|argument| argument == "--write");
     arguments.retain(|argument| argument != "--write");
-    let [folder] = &arguments[..] else {
-        return Err("usage: costs_table TARGETS [--write]".into());
+    let [folder, targets @ ..] = &arguments[..] else {
+        return Err("usage: costs_table IMAGES [TARGET..] [--write]".into());
     };
     let devices: Vec<Device> = TARGETS
         .iter()
+        .filter(|target| targets.is_empty() || targets.iter().any(|wanted| wanted == *target))
         .map(|target| Device::measure(target, &Path::new(folder).join(target).join("release")))
         .collect::<Result<_, _>>()?;
 
@@ -183,7 +184,8 @@ fn table(devices: &[Device]) -> (String, Vec<String>) {
     let or_none = |bound: Option<u64>| bound.map_or(String::new(), |bound| bound.to_string());
     for Row(name, label, bound) in ROWS {
         let _ = write!(table, "| {label} |");
-        for (target, device) in devices.iter().enumerate() {
+        for device in devices {
+            let target = TARGETS.iter().position(|target| *target == device.target).unwrap_or(0);
             let figure = device.figures.get(*name).copied().unwrap_or(u64::MAX);
             let _ = write!(table, " {figure} |");
             if bound.at_most(target).is_some_and(|most| figure > most) {
