@@ -30,6 +30,7 @@ type Check = fn(&Board, &Path) -> Result<String>;
 const CHECKS: &[(&str, Check, &[&str])] = &[
     ("selftest", selftest::check, &[]),
     ("trace", trace::check, &[]),
+    ("bare", sleep::check, &[]),
     ("sleep", sleep::check, &["thumbv6m-none-eabi", "thumbv7m-none-eabi"]),
 ];
 

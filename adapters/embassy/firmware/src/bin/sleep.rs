@@ -1,5 +1,9 @@
-//! How long the core is awake while a service is out for 30 s, and whether anything is done before
-//! its time: no retry before the service's wait is over, no probe before the breaker's.
+//! How long the core is awake while a service is out for 30 s, how often it wakes up for something,
+//! and whether anything is done before its time: no retry before the service's wait is over, no probe
+//! before the breaker's.
+//!
+//! Twice: by embassy's clock as it is, and by one that has retries wait for the next reading of a
+//! sensor, for which the device wakes up anyway.
 //!
 //! It runs by virtual time (`-icount shift=6,sleep=off`): 64 ns an instruction, about what one takes
 //! on these cores, and the same result each time.
@@ -7,42 +11,65 @@
 #![no_main]
 
 use core::cell::Cell;
+use core::fmt;
 use core::time::Duration;
 
 use critical_section::Mutex;
+use embassy_executor::Spawner;
 use embassy_time::{Instant, Timer};
-use firmware::{board, executor};
+use firmware::board;
+use firmware::executor::{self, Rest};
 use semihosting::println;
+use static_cell::StaticCell;
 use steadfast::policy::{Backoff, Event, Jitter, Observe, Policy};
-use steadfast::state::{COUNT_ONLY, Metrics};
-use steadfast::{
-    Breaker, Budget, BudgetRule, Class, Classify, Clock as _, Sleep as _, Trip, Verdict,
-};
+use steadfast::state::{COUNT_ONLY, Metrics, Snapshot};
+use steadfast::{Breaker, Budget, BudgetRule, Class, Classify, Frugal, Rule, Sleep, Trip, Verdict};
 use steadfast_embassy::EmbassyClock;
 
-static BREAKER: Breaker = Breaker::new(Trip::after(6), Duration::from_secs(3));
-static BUDGET: Budget = Budget::with_rule(BudgetRule::new(20, 1_000, Duration::from_secs(2)));
-static METRICS: Metrics<COUNT_ONLY> = Metrics::new();
-static POLICY: Policy = Policy::new()
-    .attempts(4)
-    .backoff(
-        Backoff::exponential(
-            Duration::from_millis(100),
-            Duration::from_millis(100),
-            Duration::from_millis(800),
-        )
-        .jitter(Jitter::Additive(Duration::from_millis(100))),
-    )
-    .attempt_timeout(Duration::from_millis(500))
-    .deadline(Duration::from_secs(10))
-    .breaker(&BREAKER)
-    .budget(&BUDGET)
-    .metrics(&METRICS)
-    .observer(&Watched);
+/// What executions share in one outage.
+struct Common {
+    breaker: Breaker,
+    budget: Budget,
+    metrics: Metrics<COUNT_ONLY>,
+}
+
+impl Common {
+    const fn new() -> Self {
+        Self {
+            breaker: Breaker::with_rule(RULE),
+            budget: Budget::with_rule(BudgetRule::new(20, 1_000, Duration::from_secs(2))),
+            metrics: Metrics::new(),
+        }
+    }
+
+    const fn policy(&'static self) -> Policy<'static> {
+        Policy::new()
+            .attempts(4)
+            .backoff(
+                Backoff::exponential(
+                    Duration::from_millis(100),
+                    Duration::from_millis(100),
+                    Duration::from_millis(800),
+                )
+                .jitter(Jitter::Additive(Duration::from_millis(100))),
+            )
+            .attempt_timeout(Duration::from_millis(500))
+            .deadline(Duration::from_secs(10))
+            .breaker(&self.breaker)
+            .budget(&self.budget)
+            .metrics(&self.metrics)
+            .observer(&Watched)
+    }
+}
+
+static PLAIN: Common = Common::new();
+static FRUGAL: Common = Common::new();
+static BY_PLAIN: Policy = PLAIN.policy();
+static BY_FRUGAL: Policy = FRUGAL.policy();
 
 #[cortex_m_rt::entry]
 fn start() -> ! {
-    executor::run(|spawner| spawner.spawn(outage().expect("spawned once")))
+    executor::run(|spawner| spawner.spawn(outages(spawner).expect("spawned once")))
 }
 
 #[cortex_m_rt::exception]
@@ -50,13 +77,53 @@ fn SysTick() {
     executor::tick();
 }
 
+/// The application's own wake-ups: it reads a sensor each second.
 #[embassy_executor::task]
-async fn outage() {
-    let clock = &EmbassyClock::seeded(b"sleep");
+async fn sensor() {
+    for second in 1.. {
+        Timer::at(Instant::from_secs(second)).await;
+    }
+}
+
+/// When the sensor is read, at `from` or after it.
+fn next_reading(from: steadfast::Instant) -> Option<steadfast::Instant> {
+    let second = from.as_micros().div_ceil(1_000_000);
+    Some(steadfast::Instant::from_micros(second * 1_000_000))
+}
+
+#[embassy_executor::task]
+async fn outages(spawner: Spawner) {
+    static CLOCK: StaticCell<EmbassyClock> = StaticCell::new();
+
+    let clock = &*CLOCK.init(EmbassyClock::seeded(b"sleep"));
+    spawner.spawn(sensor().expect("spawned once"));
+    let plain = outage(clock, &BY_PLAIN, &PLAIN).await;
+    let frugal = Frugal::new(clock).wakes_per_hour(0).aligned(next_reading, Duration::from_secs(1));
+    let frugal = outage(&frugal, &BY_FRUGAL, &FRUGAL).await;
+
+    println!("{}: {plain}; frugal: {frugal}", board::NAME);
+    let early = critical_section::with(|section| EARLY.borrow(section).get());
+    if early > 0 {
+        println!("{early} attempts before their time");
+    }
+    let awake = plain.awake().max(frugal.awake());
+    if awake > AWAKE_AT_MOST {
+        println!("awake for more than {}.{:02} %", AWAKE_AT_MOST / 100, AWAKE_AT_MOST % 100);
+    }
+    let spared = frugal.rest.polls < plain.rest.polls;
+    if !spared {
+        println!("no wake-up is spared");
+    }
+    let happened = plain.has_all() && frugal.has_all();
+    board::end(happened && early == 0 && awake <= AWAKE_AT_MOST && spared);
+}
+
+/// Calls a service that is out, for as long as it is.
+async fn outage<K: Sleep>(clock: &K, policy: &Policy<'static>, common: &Common) -> Outage {
     let begun = Instant::now();
     let before = executor::rest();
     while begun.elapsed() < OUTAGE {
-        let answer = POLICY
+        let answer = policy
             .execute_told(clock, |made| async move {
                 if made.attempt > 1 {
                     expect_since(&FAILED, ASKED);
@@ -72,29 +139,38 @@ async fn outage() {
         clock.sleep_until(retry_at.map_or(next, |at| at.max(next))).await;
     }
     let (rest, whole) = (executor::rest().since(&before), begun.elapsed().into());
-    let awake = executor::awake(&rest, whole);
-    let seen = METRICS.snapshot();
-    println!(
-        "{}: awake {}.{:02} % of an outage of {} s: {} calls, {} attempts, {} probes; {} polls, woken {} times",
-        board::NAME,
-        awake / 100,
-        awake % 100,
-        whole.as_secs(),
-        seen.calls.started,
-        seen.attempts.started,
-        seen.breaker.half_opened,
-        rest.polls,
-        rest.naps,
-    );
-    let early = critical_section::with(|section| EARLY.borrow(section).get());
-    if early > 0 {
-        println!("{early} attempts before their time");
+    Outage { rest, whole, seen: common.metrics.snapshot() }
+}
+
+/// What was measured in an outage.
+struct Outage {
+    rest: Rest,
+    whole: Duration,
+    seen: Snapshot,
+}
+
+impl Outage {
+    /// In hundredths of a percent.
+    fn awake(&self) -> u64 {
+        executor::awake(&self.rest, self.whole)
     }
-    if awake > AWAKE_AT_MOST {
-        println!("awake for more than {}.{:02} %", AWAKE_AT_MOST / 100, AWAKE_AT_MOST % 100);
+
+    /// Whether there was what is measured.
+    fn has_all(&self) -> bool {
+        let Snapshot { retries, breaker, calls, .. } = self.seen;
+        retries > 0 && breaker.half_opened > 1 && calls.succeeded == 0
     }
-    let happened = seen.retries > 0 && seen.breaker.half_opened > 1 && seen.calls.succeeded == 0;
-    board::end(happened && early == 0 && awake <= AWAKE_AT_MOST);
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rest, whole, seen } = self;
+        let awake = self.awake();
+        write!(f, "awake {}.{:02} % of {} s, ", awake / 100, awake % 100, whole.as_secs())?;
+        write!(f, "woken up {} times for something; ", rest.polls)?;
+        let probes = seen.breaker.half_opened;
+        write!(f, "{} attempts, {} retries, {probes} probes", seen.attempts.started, seen.retries)
+    }
 }
 
 /// A service that has too much to do, and says for how long.
@@ -113,7 +189,7 @@ impl Observe for Watched {
     fn observe(&self, event: &Event) {
         match event {
             Event::Opened => put(&OPENED),
-            Event::HalfOpened => expect_since(&OPENED, BREAKER.rule().open_for()),
+            Event::HalfOpened => expect_since(&OPENED, RULE.open_for()),
             _ => {}
         }
     }
@@ -140,10 +216,11 @@ fn expect_since(then: &Shared<Option<Instant>>, wait: Duration) {
     });
 }
 
+const RULE: Rule = Rule::new(Trip::after(12), Duration::from_secs(3));
 const OUTAGE: embassy_time::Duration = embassy_time::Duration::from_secs(30);
 const ASKED: Duration = Duration::from_millis(300);
-/// In hundredths of a percent; 38 and 99 were measured, most of it the timer's interrupt.
+/// In hundredths of a percent; 63 and 173 were measured, most of it the timer's interrupt.
 #[cfg(target_has_atomic = "32")]
-const AWAKE_AT_MOST: u64 = 60;
+const AWAKE_AT_MOST: u64 = 80;
 #[cfg(not(target_has_atomic = "32"))]
-const AWAKE_AT_MOST: u64 = 150;
+const AWAKE_AT_MOST: u64 = 220;
