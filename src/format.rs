@@ -13,8 +13,8 @@ use crate::orchestrator::{
 use crate::policy::plan::Limits;
 use crate::policy::{Attempt, Backoff, Event, Jitter, Made, Policy, Run, Settings, Verdict};
 use crate::state::{
-    Baseline, BudgetRule, Guarded as _, Latency, Metrics, Rule, SharedCircuit, SharedSlots,
-    SharedTokens, SharedWindow, Window, WindowRule,
+    Baseline, BudgetRule, Guarded as _, Latency, Metrics, Rule, SharedBuckets, SharedCircuit,
+    SharedSlots, SharedTokens, SharedWindow, Window, WindowRule,
 };
 
 /// Seconds, to the microsecond.
@@ -180,6 +180,7 @@ impl Format for Settings {
             breaker_window,
             budget,
             slots,
+            limits,
             retry_enabled,
             breaker_enabled,
             mode,
@@ -196,8 +197,8 @@ impl Format for Settings {
         );
         write!(
             f,
-            "breaker: {}, breaker_window: {}, budget: {}, slots: {=u32}, retry_enabled: {=bool}, breaker_enabled: {=bool}, mode: {} }}",
-            breaker, breaker_window, budget, slots, retry_enabled, breaker_enabled, mode,
+            "breaker: {}, breaker_window: {}, budget: {}, slots: {=u32}, limits: {}, retry_enabled: {=bool}, breaker_enabled: {=bool}, mode: {} }}",
+            breaker, breaker_window, budget, slots, limits, retry_enabled, breaker_enabled, mode,
         );
     }
 }
@@ -283,6 +284,13 @@ impl Format for SharedSlots {
 impl Format for SharedTokens {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "{=u32} left", self.tokens());
+    }
+}
+
+/// What is left of each depends on when one asks.
+impl Format for SharedBuckets {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "requests and tokens");
     }
 }
 

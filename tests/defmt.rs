@@ -15,9 +15,10 @@ use steadfast::policy::{
 };
 use steadfast::state::{
     Admission, Attempts, BreakerOpen, BudgetRuleError, BulkheadFull, COUNT_ONLY, Calls, Circuit,
-    Latency, Meter as _, Mode, Monotonic, NoSlots, Outcome, Phase, Refusals, ResetBusy, RuleError,
-    Settled, SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Slot, Snapshot, State, Tally,
-    Ticket, Transition, Transitions, UnknownMode, Window, WindowRule, WindowRuleError,
+    Latency, LimitRule, LimitRuleError, Limited, Limiter, Meter as _, Mode, Monotonic, NoSlots,
+    Outcome, Phase, Refusals, Reservation, ResetBusy, RuleError, Settled, SharedBuckets,
+    SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Slot, Snapshot, Spent, State, Taken,
+    Tally, Ticket, Transition, Transitions, UnknownMode, Window, WindowRule, WindowRuleError,
 };
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Error, Event, Frugal, Instant, Jitter,
@@ -38,6 +39,7 @@ fn every_value_that_firmware_may_hold_is_logged() {
     all::<(Registration, Effective, Origin, Conflict, Warning, Health<4>)>();
     all::<(Config<4>, ConfigError, RegisterError, ResetError, UnknownOperation)>();
     all::<(WindowRule, WindowRuleError)>();
+    all::<(LimitRule, LimitRuleError, Limited, Taken)>();
 }
 
 #[test]
@@ -45,6 +47,7 @@ fn every_part_that_calls_share_is_logged() {
     fn all<T: Format>() {}
     all::<(Breaker, SharedCircuit, Permit<&Breaker>, Permit<&'static Breaker>)>();
     all::<(Bulkhead, SharedSlots, Slot<&Bulkhead>, Slot<&SharedSlots>)>();
+    all::<(Limiter, SharedBuckets, Reservation<&Limiter>, Spent<&Limiter>)>();
     all::<(Budget, SharedTokens, Window, SharedWindow, Metrics, Metrics<1, 1, Monotonic>)>();
     all::<(Policy<'_>, Run<'_, u8, ByError>, Attempt<'_>, Frugal<u8>)>();
     all::<(Step<Leave<'_, u8>>, Step<Next<u8, u8>>)>();

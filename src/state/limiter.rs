@@ -58,6 +58,7 @@ pub enum LimitRuleError {
 /// }
 /// ```
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limiter {
     rule: LimitRule,
     buckets: SharedBuckets,
@@ -120,6 +121,7 @@ struct Part {
 /// Requests and tokens for a call that is about to be made. Dropped before it [begins](Self::begin),
 /// it gives them back.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "dropped, it gives back what it took: begin it"]
 pub struct Reservation<L: Limit> {
     limiter: L,
@@ -129,6 +131,7 @@ pub struct Reservation<L: Limit> {
 
 /// Requests and tokens of a call that has begun: they are spent, whatever becomes of it.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Spent<L: Limit> {
     limiter: L,
     estimated: u32,
