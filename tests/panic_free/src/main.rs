@@ -11,8 +11,8 @@ use core::time::Duration;
 use steadfast::orchestrator::{Config, Key, Overrides, Registration};
 use steadfast::policy::{Growth, Leave, Next};
 use steadfast::state::{
-    Admission, COARSE, Circuit, Evidence, FULL_WINDOW, Mode, Outcome, SharedCircuit, SharedWindow,
-    Window, WindowRule,
+    Admission, COARSE_BOTH, Circuit, Evidence, FULL_WINDOW, Limit, LimitRule, Limiter, Mode,
+    Outcome, SharedBuckets, SharedCircuit, SharedWindow, Window, WindowRule,
 };
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Classify, Clock, Error, Event, Frugal,
@@ -23,7 +23,8 @@ use steadfast::{
 static BREAKER: Breaker = Breaker::new(Trip::after(3).of_last(9), Duration::from_secs(9));
 static BULKHEAD: Bulkhead = Bulkhead::new(3);
 static BUDGET: Budget = Budget::with_rule(Strategy::Balanced.settings().budget);
-static METRICS: Metrics<COARSE, 2> = Metrics::new();
+static METRICS: Metrics<COARSE_BOTH, 2> = Metrics::new();
+static LIMITER: Limiter = Limiter::new(LimitRule::requests(7).and_tokens(1_000));
 static BY_COUNT: Window<{ Window::words(100) }> =
     Window::new(WindowRule::over_last(100).failure_rate(500).failures(20, 50));
 static BY_TIME: Window = Window::new(
@@ -33,6 +34,8 @@ static POLICY: Policy = Policy::of(Strategy::Critical)
     .breaker(&BREAKER)
     .window(&BY_COUNT)
     .bulkhead(&BULKHEAD)
+    .limiter(&LIMITER)
+    .estimate(300)
     .budget(&BUDGET)
     .metrics(&METRICS)
     .observer(&|event: &Event| {
@@ -42,7 +45,7 @@ static POLICY: Policy = Policy::of(Strategy::Critical)
 static FRUGAL: Frugal<Ticks> =
     Frugal::new(Ticks).wakes_per_hour(60).aligned(next_wake_up, Duration::from_secs(9));
 
-static TABLE: Orchestrator<4, COARSE> = Orchestrator::new();
+static TABLE: Orchestrator<4, COARSE_BOTH> = Orchestrator::new();
 
 #[derive(Clone, Copy, Debug)]
 struct Fault(u8);
@@ -114,6 +117,7 @@ extern "C" fn _start() -> ! {
         by_hand();
         machines();
         windows();
+        limits();
         modes();
         table();
         handles();
@@ -174,6 +178,7 @@ fn machines() {
     }
     let snapshot = METRICS.snapshot();
     black_box((snapshot.success_rate(), snapshot.failure_rate(), METRICS.latency(n)));
+    black_box(METRICS.attempt_latency(n));
     let _ = black_box(METRICS.reset());
 }
 
@@ -211,6 +216,25 @@ fn windows() {
     }
 }
 
+fn limits() {
+    let (n, now) = (black_box(5), black_box(Ticks.now()));
+    let rule = black_box(LimitRule::NONE);
+    let rule = rule.try_requests(n).unwrap_or(rule);
+    let rule = rule.try_tokens(n).unwrap_or(rule);
+    static ANY: SharedBuckets = SharedBuckets::new();
+    if let Ok(taken) = ANY.take(&rule, now, n) {
+        ANY.refund(taken);
+    }
+    let _ = black_box(ANY.look(&rule, now, n));
+    ANY.settle(&rule, now, n, black_box(9));
+    if let Ok(reservation) = LIMITER.try_reserve(now, n) {
+        reservation.begin().settle(now, n);
+    }
+    let _ = black_box(LIMITER.try_reserve(now, n));
+    let limiter = black_box(&LIMITER as &dyn Limit);
+    limiter.settle(now, n, n);
+}
+
 fn modes() {
     let now = Ticks.now();
     for mode in Mode::ALL {
@@ -233,7 +257,7 @@ fn table() {
 }
 
 fn handles() {
-    let (name, now) = (black_box("op"), Ticks.now());
+    let (name, now, n) = (black_box("op"), Ticks.now(), black_box(5));
     let mut registration = Registration::by(black_box(Strategy::Aggressive));
     for key in Key::ALL {
         registration = registration.try_given(key, black_box(50_000)).unwrap_or(registration);
@@ -247,7 +271,8 @@ fn handles() {
         let wait = black_box(Duration::from_secs(5));
         let overrides = Overrides::new().max_asked_wait(wait).retry_window(wait);
         let overrides = overrides.try_attempts(black_box(5)).unwrap_or(overrides);
-        let handle = handle.strategy(black_box(Strategy::Balanced)).with(overrides);
+        let handle = handle.strategy(black_box(Strategy::Balanced)).with(overrides).estimate(n);
+        handle.settle_tokens(now, n);
         black_box((handle.name(), handle.settings()));
         let operation = || ready(black_box(Err::<u32, Fault>(Fault(1))));
         poll(handle.execute(Ticks, operation));
