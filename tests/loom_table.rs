@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use loom::thread;
 use steadfast::orchestrator::{Key, RegisterError, Registration};
-use steadfast::state::COUNT_ONLY;
+use steadfast::state::{COUNT_ONLY, NO_WINDOW};
 use steadfast::{Orchestrator, Strategy};
 
-type Table = Orchestrator<2, COUNT_ONLY>;
+type Table = Orchestrator<2, COUNT_ONLY, 1, NO_WINDOW>;
 
 #[test]
 #[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
@@ -31,7 +31,7 @@ fn an_operation_that_is_found_is_found_whole() {
 }
 
 #[test]
-#[cfg_attr(mutant = "store_for_cas", should_panic)]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "anybody_writes"), should_panic)]
 fn of_two_writers_one_is_told_busy_or_both_are_in() {
     model(|| {
         let table = fresh(EMPTY);
