@@ -156,6 +156,36 @@ fn a_slice_that_is_full_counts_on_and_keeps_its_rate() {
 }
 
 #[test]
+fn a_success_writes_nothing_once_all_that_a_window_looks_at_are_successes() {
+    let rule = WindowRule::over_last(10).failure_rate(500);
+    for failures in [0, 1] {
+        let window = SharedWindow::<{ Window::words(10) }>::new();
+        let enter = |outcome| assert!(!window.enter(&rule, at(0), first(), outcome, FAST));
+        times(failures, Failure).for_each(enter);
+        for n in 1..=12 {
+            let before = format!("{window:?}");
+            enter(Success);
+            // With the tenth there are enough, and a failure has left.
+            assert_eq!(format!("{window:?}") == before, n > 10, "{failures} {n}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_of_another_kind_finds_an_empty_window() {
+    let (window, phase) = (SharedWindow::<FULL_WINDOW>::new(), first());
+    let enter = |rule, outcome| window.enter(&rule, at(0), phase, outcome, FAST);
+    let within = WindowRule::within(OPEN_FOR).failure_rate(1).min_calls(20);
+    let among = WindowRule::NONE.failures(6, 20);
+    for _ in 0..2 {
+        // What is there is then read as something else: bits as counts, counts as bits.
+        assert!((0..15).all(|_| !enter(within, Failure)));
+        assert!((0..15).all(|_| !enter(among, Success)));
+        assert!((0..5).all(|_| !enter(among, Failure)));
+    }
+}
+
+#[test]
 fn an_outcome_of_a_phase_that_is_over_changes_nothing() {
     let within = WindowRule::within(OPEN_FOR).failure_rate(1000).min_calls(2);
     for rule in [WindowRule::NONE.failures(2, 10), within] {
