@@ -1,8 +1,12 @@
 //! Evidence beside a circuit: outcomes entered into windows over outcomes and over a time.
 
+use core::time::Duration;
+
 use oorandom::Rand32;
-use steadfast::Instant;
-use steadfast::state::{Outcome, SharedWindow, Window, WindowRule, WindowRuleError};
+use steadfast::state::{
+    Admission, Outcome, SharedCircuit, SharedWindow, Window, WindowRule, WindowRuleError,
+};
+use steadfast::{Instant, Rule, Trip};
 
 use super::{Tell, length, one_of};
 
@@ -11,11 +15,11 @@ pub(super) struct Windows {
     by_time: Judge,
 }
 
-/// A window, its rule, and the epoch of the circuit that it judges.
+/// A window, its rule, and the circuit that it judges.
 struct Judge {
     window: SharedWindow<WORDS>,
     rule: WindowRule,
-    epoch: u32,
+    circuit: SharedCircuit,
 }
 
 impl Windows {
@@ -35,8 +39,10 @@ impl Windows {
                 tell(format_args!("window over {is_of}, its rule: {rule:?}"));
             }
             2 => {
-                judge.epoch = random.rand_range(0..EPOCHS);
-                tell(format_args!("window over {is_of} in epoch {}", judge.epoch));
+                for _ in 0..random.rand_range(0..EPOCHS) {
+                    let _ = judge.circuit.reset();
+                }
+                tell(format_args!("window over {is_of}, {:?}", judge.circuit.load()));
             }
             _ => judge.enter(is_of, random, now, tell),
         }
@@ -45,7 +51,8 @@ impl Windows {
 
 impl Judge {
     #[allow(clippy::declare_interior_mutable_const, reason = "each use makes another")]
-    const NEW: Self = Self { window: SharedWindow::new(), rule: WindowRule::NONE, epoch: 0 };
+    const NEW: Self =
+        Self { window: SharedWindow::new(), rule: WindowRule::NONE, circuit: SharedCircuit::new() };
 
     fn enter(&mut self, is_of: &str, random: &mut Rand32, now: Instant, tell: Tell<'_>) {
         // Good spells and bad ones.
@@ -53,13 +60,20 @@ impl Judge {
         let outcome =
             if random.rand_range(0..8) < failures { Outcome::Failure } else { Outcome::Success };
         let took = length(random) / 1024;
-        let Self { window, rule, epoch } = self;
-        let opens = window.enter(rule, now, *epoch, outcome, took);
+        let Self { window, rule, circuit } = self;
+        let phase = match circuit.admit(&RULE, now) {
+            Admission::Admitted(ticket, _) => circuit.closed_phase(ticket),
+            Admission::Refused => None,
+        };
+        let opens = phase.is_some_and(|phase| window.enter(rule, now, phase, outcome, took));
         tell(format_args!(
-            "window at {now:?} in epoch {epoch}: {outcome:?} after {took:?}, by {is_of} opens: {opens}"
+            "window at {now:?}, {phase:?}: {outcome:?} after {took:?}, by {is_of} opens: {opens}",
+            phase = circuit.load().phase(),
         ));
-        // As an epoch of the circuit ends when it opens.
-        *epoch = (*epoch + u32::from(opens)) % EPOCHS;
+        // A phase of the circuit ends when it opens.
+        if opens {
+            let _ = circuit.reset();
+        }
     }
 }
 
@@ -94,5 +108,6 @@ fn rates(rule: WindowRule, random: &mut Rand32) -> Result<WindowRule, WindowRule
 
 /// As many as 128 outcomes need, or four slices of a time: a rule may ask for more.
 pub(super) const WORDS: usize = Window::words(128);
+const RULE: Rule = Rule::new(Trip::NEVER, Duration::from_secs(30));
 /// Of a circuit.
 const EPOCHS: u32 = 64;
