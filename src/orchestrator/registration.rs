@@ -8,9 +8,9 @@ use super::key::{KEYS, Key, OutOfRange};
 use crate::clock::micros;
 use crate::policy::plan::{PLAN_WORDS, Plan};
 use crate::policy::{Backoff, BackoffError, Growth, Jitter, Settings, Strategy};
-use crate::state::limiter::LIMIT_RULE_WORDS;
+use crate::state::limit_rule::LIMIT_RULE_WORDS;
 use crate::state::settings::{LIMITS_AT, RULE_WORDS, WINDOW_AT, WORDS, Words};
-use crate::state::window::WINDOW_RULE_WORDS;
+use crate::state::window_rule::WINDOW_RULE_WORDS;
 use crate::state::{BudgetRule, LimitRule, Mode, Rule, Trip, WindowRule, WindowRuleError};
 
 /// A strategy, if one is named, and settings given on top of it.

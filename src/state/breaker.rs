@@ -6,9 +6,9 @@ use core::time::Duration;
 use super::circuit::{
     Admission, Asked, Circuit, Moment, Outcome, Phase, Settled, Ticket, Told, Transition,
 };
+use super::evidence::{ClosedPhase, Evidence};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
-use super::window::{ClosedPhase, Evidence};
 use super::word::{Order, TOGETHER, WordPair};
 use crate::clock::Instant;
 use crate::fault;

@@ -14,33 +14,38 @@
 //! | what happened | | [`Metrics`] | |
 
 mod breaker;
+mod bucket;
 mod budget;
 mod bulkhead;
 mod circuit;
+mod evidence;
 mod histogram;
-pub(crate) mod limiter;
+pub(crate) mod limit_rule;
+mod limiter;
 mod metrics;
 mod mode;
+mod ring;
 mod rule;
 pub(crate) mod settings;
-pub(crate) mod window;
+mod slices;
+mod window;
+pub(crate) mod window_rule;
 pub(crate) mod word;
 
 pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
 pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
 pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
 pub use circuit::{Admission, Circuit, Outcome, Phase, Settled, Ticket, Transition};
+pub use evidence::{ClosedPhase, Evidence};
 pub use histogram::{COARSE, COARSE_BOTH, COUNT_ONLY, FINE, FINE_BOTH};
-pub use limiter::{
-    Limit, LimitRule, LimitRuleError, Limited, Limiter, Reservation, SharedBuckets, Spent, Taken,
-};
+pub use limit_rule::{LimitRule, LimitRuleError};
+pub use limiter::{Limit, Limited, Limiter, Reservation, SharedBuckets, Spent, Taken};
 pub use metrics::{
     Attempts, Baseline, Calls, Latency, Meter, Metrics, Monotonic, Refusals, ResetBusy, Resettable,
     Snapshot, Tally, Transitions,
 };
 pub use mode::{Mode, UnknownMode};
+pub use ring::FULL_WINDOW;
 pub use rule::{Rule, RuleError, Trip};
-pub use window::{
-    ClosedPhase, Evidence, FULL_WINDOW, NO_WINDOW, SharedWindow, Window, WindowRule,
-    WindowRuleError,
-};
+pub use window::{NO_WINDOW, SharedWindow, Window};
+pub use window_rule::{WindowRule, WindowRuleError};

@@ -3,9 +3,10 @@
 use super::breaker::{Breaker, Guarded, SharedCircuit};
 use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
-use super::limiter::{LIMIT_RULE_WORDS, LimitRule, SharedBuckets};
+use super::limit_rule::{LIMIT_RULE_WORDS, LimitRule};
+use super::limiter::SharedBuckets;
 use super::rule::Rule;
-use super::window::{WINDOW_RULE_WORDS, WindowRule};
+use super::window_rule::{WINDOW_RULE_WORDS, WindowRule};
 use super::word::{AtomicWord, Twin, Writer};
 
 /// Settings as words. The first are the breaker's rule; what the others say is their owner's affair.
