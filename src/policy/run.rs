@@ -511,10 +511,13 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         let aligned = if sleeps { pace.next_wake_up(earliest) } else { earliest };
         // No time is taken from the attempt for it.
         let aligns = aligned > earliest && self.timeout_at(aligned) <= self.ends();
-        let at = match aligns && permitted(aligned).is_ok() {
-            true => aligned,
-            false => permitted(earliest).map(|()| earliest)?,
-        };
+        let mut at = if aligns { aligned } else { earliest };
+        while let Err(refusal) = permitted(at) {
+            if at == earliest {
+                return Err(refusal);
+            }
+            at = earliest;
+        }
         // Asked last: what is charged is used.
         if sleeps && !pace.pay_for_wake_up(now, at) {
             return Err(no(Reason::Budget));
