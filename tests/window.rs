@@ -236,6 +236,64 @@ fn numbers_out_of_range_are_refused_and_those_just_inside_are_not() {
 }
 
 #[test]
+fn failures_of_hours_ago_never_come_back() {
+    let rule = WindowRule::within(Duration::from_secs(60)).failure_rate(500);
+    let window = SharedWindow::<FULL_WINDOW>::new();
+    let slice = 60_000_u64.div_ceil(22);
+    for number in 0..100 {
+        let outcome = if number % 5 > 2 { Failure } else { Success };
+        assert!(!window.enter(&rule, at(1), first(), outcome, FAST));
+    }
+    // Numbers of slices come round after 256 of them, and with their place after 2816.
+    for number in 1..9_000 {
+        for _ in 0..3 {
+            assert!(!window.enter(&rule, at(number * slice), first(), Success, FAST), "{number}");
+        }
+    }
+}
+
+#[test]
+fn what_a_phase_saw_is_forgotten_when_its_number_comes_again() {
+    let (breaker, window) = (breaker(), Window::<FULL_WINDOW>::new(HALF_OF_TEN));
+    let number = || breaker.circuit().to_bits().0 >> 24 & 63;
+    let epoch = number();
+    times(10, Failure).for_each(|outcome| {
+        let _ = made(&breaker, &window, at(0), outcome);
+    });
+    assert_eq!(breaker.state(at(0)), State::Open);
+    let _ = breaker.reset();
+    while number() != epoch {
+        let _ = breaker.reset();
+    }
+    for _ in 0..9 {
+        assert_eq!(made(&breaker, &window, at(0), Failure), Settled::Counted);
+    }
+    assert_eq!(made(&breaker, &window, at(0), Failure), Settled::Moved(Transition::Opened));
+}
+
+#[test]
+fn a_word_too_many_changes_nothing() {
+    let rule = WindowRule::over_last(20).slow_rate(500, SLOW);
+    let (seven, six) = (SharedWindow::<7>::new(), SharedWindow::<6>::new());
+    for number in 0..1_000_u32 {
+        let took = if number.wrapping_mul(2_654_435_761) >> 30 == 0 { SLOW } else { FAST };
+        let opens = [&seven as &dyn Opens, &six].map(|window| window.opens(&rule, took));
+        assert_eq!(opens[0], opens[1], "{number}");
+    }
+}
+
+/// Windows of any size.
+trait Opens {
+    fn opens(&self, rule: &WindowRule, took: Duration) -> bool;
+}
+
+impl<const WORDS: usize> Opens for SharedWindow<WORDS> {
+    fn opens(&self, rule: &WindowRule, took: Duration) -> bool {
+        self.enter(rule, at(0), first(), Success, took)
+    }
+}
+
+#[test]
 fn a_window_without_words_opens_nothing() {
     let window = SharedWindow::<NO_WINDOW>::new();
     for rule in [

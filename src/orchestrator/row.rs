@@ -45,4 +45,8 @@ impl<const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> Evidence
         let rule = self.entry.shared().settings.window_rule();
         self.window.enter(&rule, now, phase, outcome, took)
     }
+
+    fn ended(&self, epoch: u32) {
+        self.window.ended(epoch);
+    }
 }

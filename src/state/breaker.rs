@@ -467,12 +467,17 @@ impl<B: Guarded> Permit<B> {
         self.held = false;
         let (shared, ticket) = (self.breaker.shared(), self.ticket);
         let settled = shared.settle_by(|| self.breaker.rule(), now, ticket, outcome);
-        match (settled, shared.closed_phase(ticket)) {
-            (Settled::Counted, Some(phase)) if evidence.enter(now, phase, outcome, took) => {
+        let Some(phase) = shared.closed_phase(ticket) else { return settled };
+        let settled = match settled {
+            Settled::Counted if evidence.enter(now, phase, outcome, took) => {
                 shared.trip(&self.breaker.rule(), now, ticket)
             }
-            _ => settled,
+            settled => settled,
+        };
+        if let Settled::Moved(_) = settled {
+            evidence.ended(phase.epoch());
         }
+        settled
     }
 
     /// The transition that admitting this attempt made: it was the first probe.

@@ -12,6 +12,9 @@ pub trait Evidence: Sync {
     /// the circuit is to open.
     fn enter(&self, now: Instant, phase: ClosedPhase<'_>, outcome: Outcome, took: Duration)
     -> bool;
+
+    /// The closed phase `epoch` is over: its number comes again.
+    fn ended(&self, epoch: u32);
 }
 
 /// A closed phase of a circuit: evidence is of one, and not of what came before.

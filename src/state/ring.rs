@@ -84,10 +84,11 @@ impl RingHead {
 
 impl<'w> Ring<'w> {
     pub(super) fn of(head: &'w AtomicWord, cells: &'w [AtomicWord]) -> Self {
-        let (failed, slow) = cells.split_at_checked(cells.len() / 2).unwrap_or_default();
-        // No more than the head counts places.
-        let some = |words: &'w [AtomicWord]| words.get(..FULL_WINDOW / 2).unwrap_or(words);
-        Self { head, failed: some(failed), slow: some(slow) }
+        // As many of each, and no more than the head counts places.
+        let words = (cells.len() / 2).min(FULL_WINDOW / 2);
+        let (failed, rest) = cells.split_at_checked(words).unwrap_or_default();
+        let (slow, _) = rest.split_at_checked(words).unwrap_or_default();
+        Self { head, failed, slow }
     }
 
     pub(super) fn enter(&self, rule: &WindowRule, phase: ClosedPhase<'_>, seen: Seen) -> bool {
@@ -170,14 +171,20 @@ impl<'w> Ring<'w> {
         }
     }
 
-    /// Sets the bits of what an outcome was, unless its word is another's by now.
+    /// Sets the bits of what an outcome was, unless its word is another's by now. And clears them where
+    /// it was good: whoever was to clear the word may be held up, and nobody else would.
     fn mark(&self, epoch: u32, place: u32, seen: Seen) {
         for (is, words) in [(seen.failed, self.failed), (seen.slow, self.slow)] {
-            if let (true, Some(cell)) = (is, words.get((place / WORD) as usize)) {
+            if let Some(cell) = words.get((place / WORD) as usize) {
+                let bit = 1 << (place % WORD);
                 cell.update_published(|bits| {
                     let head = RingHead(self.head.published());
                     let gone = !head.is_of(epoch) || head.keeps_clear(place / WORD, self.places());
-                    (if gone { bits } else { bits | 1 << (place % WORD) }, ())
+                    match (gone, is) {
+                        (true, _) => (bits, ()),
+                        (false, true) => (bits | bit, ()),
+                        (false, false) => (bits & !bit, ()),
+                    }
                 });
             }
         }
@@ -212,6 +219,12 @@ impl<'w> Ring<'w> {
     }
 }
 
+/// Forgets what the closed phase `epoch` saw, whichever window that was.
+pub(super) fn forget(head: &AtomicWord, epoch: u32) {
+    let is_of = |word: u32| word != 0 && word >> EPOCH_SHIFT == epoch;
+    head.update_published(|word| (if is_of(word) { 0 } else { word }, ()));
+}
+
 /// Empties a word while it `is_idle`: what comes into it afterwards stays.
 pub(super) fn empty(cell: &AtomicWord, is_idle: impl Fn() -> bool) {
     cell.update_published(|word| {
@@ -244,6 +257,7 @@ pub const FULL_WINDOW: usize = words(MOST_OUTCOMES);
 /// Outcomes a word.
 const WORD: u32 = u32::BITS;
 pub(super) const KIND_SHIFT: u32 = 24;
+const EPOCH_SHIFT: u32 = KIND_SHIFT + 2;
 const RING: u32 = 1;
 const CLEAN: u32 = 1 << 23;
 const PLACE_BITS: u32 = 11;

@@ -22,6 +22,15 @@ pub(super) struct Slices<'w> {
     slow: &'w [AtomicWord],
 }
 
+/// What became of an outcome.
+#[derive(Clone, Copy)]
+enum Counted {
+    One,
+    /// And there is no room for another.
+    Last,
+    Not,
+}
+
 /// The slice that an outcome belongs to.
 #[derive(Clone, Copy)]
 struct Slice {
@@ -52,10 +61,11 @@ impl<'w> Slices<'w> {
         self.count_in(slice, seen);
         meet();
         let Some(slice) = self.newest(slice) else { return false };
-        // Outcomes last: those that were counted as failed are among them by then.
-        let [failed, slow, calls] =
-            [self.failed, self.slow, self.calls].map(|counts| self.sum(slice, counts));
-        rule.judges(calls, failed, slow)
+        // Outcomes last, for those that were counted as failed are among them by then; and first, for
+        // they may be halved meanwhile.
+        let [before, failed, slow, after] =
+            [self.calls, self.failed, self.slow, self.calls].map(|counts| self.sum(slice, counts));
+        rule.judges(before.max(after), failed, slow)
     }
 
     /// The slice that is filling, by the readings up to this one: unless the phase is over.
@@ -74,10 +84,17 @@ impl<'w> Slices<'w> {
                 let number = reading.saturating_add(ahead.into());
                 return (head, Some(Slice { epoch, number }));
             }
+            let found = || self.head.published() == head;
             if !is_of || u64::from(behind) >= self.count() {
                 // Nothing of what is there counts, whatever its numbers look like.
-                let found = || self.head.published() == head;
                 self.counts().flatten().for_each(|cell| empty(cell, found));
+            }
+            // A count that nobody writes any more would be one of this slice again when numbers come
+            // round.
+            for back in 0..u64::from(behind).min(self.count()) {
+                let place = self.place(Slice { epoch, number: reading.wrapping_sub(back) });
+                let cells = self.counts().filter_map(|counts| counts.get(place));
+                cells.for_each(|cell| empty(cell, found));
             }
             let next = (epoch << 2 | SLICES) << KIND_SHIFT | reading as u32 & SLICE_NUMBERS;
             (next, Some(Slice { epoch, number: reading }))
@@ -90,19 +107,26 @@ impl<'w> Slices<'w> {
         let count = |counts: &[AtomicWord]| {
             let count = |word| match self.newest(slice) {
                 Some(_) => slice.counted(word),
-                None => (word, false),
+                None => (word, Counted::Not),
             };
-            counts.get(place).is_some_and(|cell| cell.update_published(count))
+            counts.get(place).map_or(Counted::Not, |cell| cell.update_published(count))
         };
-        if count(self.calls) {
-            // As many of each as of all: what is asked for is a rate.
-            for cell in [self.failed, self.slow].iter().filter_map(|counts| counts.get(place)) {
-                cell.update_published(|word| (slice.halved(word), ()));
-            }
+        let counted = count(self.calls);
+        if let Counted::Not = counted {
+            return;
         }
         for (is, counts) in [(seen.failed, self.failed), (seen.slow, self.slow)] {
             if is {
                 count(counts);
+            }
+        }
+        if let Counted::Last = counted {
+            // As many of each as of all: what is asked for is a rate. All of them last, and until then
+            // none is counted.
+            for counts in [self.failed, self.slow, self.calls] {
+                if let Some(cell) = counts.get(place) {
+                    cell.update_published(|word| (slice.halved(word), ()));
+                }
             }
         }
     }
@@ -152,12 +176,14 @@ impl Slice {
         if word >> SLICE_SHIFT == self.tag() { word & SLICE_COUNT } else { 0 }
     }
 
-    /// The same word with one outcome more, and whether those before were halved for it.
-    const fn counted(self, word: u32) -> (u32, bool) {
-        let count = self.count_in(word);
-        let full = count == SLICE_COUNT;
-        let count = if full { count / 2 } else { count };
-        (self.tag() << SLICE_SHIFT | (count + 1), full)
+    /// The same word with one outcome more, if there is room for it.
+    const fn counted(self, word: u32) -> (u32, Counted) {
+        let tag = self.tag() << SLICE_SHIFT;
+        match self.count_in(word) {
+            SLICE_COUNT => (word, Counted::Not),
+            LAST => (tag | SLICE_COUNT, Counted::Last),
+            count => (tag | (count + 1), Counted::One),
+        }
     }
 
     /// The same word with half of what it says of it.
@@ -179,5 +205,6 @@ const SLICE_NUMBERS: u32 = (1 << 24) - 1;
 /// Half of them are still as many outcomes as a rule may ask for.
 const SLICE_SHIFT: u32 = 18;
 const SLICE_COUNT: u32 = (1 << SLICE_SHIFT) - 1;
+const LAST: u32 = SLICE_COUNT - 1;
 const TAG_NUMBER_BITS: u32 = 8;
 const TAG_NUMBERS: u32 = (1 << TAG_NUMBER_BITS) - 1;

@@ -81,6 +81,10 @@ impl<const WORDS: usize> Evidence for Window<WORDS> {
     ) -> bool {
         self.shared.enter(&self.rule, now, phase, outcome, took)
     }
+
+    fn ended(&self, epoch: u32) {
+        self.shared.ended(epoch);
+    }
 }
 
 impl<const WORDS: usize> SharedWindow<WORDS> {
@@ -108,6 +112,11 @@ impl<const WORDS: usize> SharedWindow<WORDS> {
             0 => Ring::of(&self.head, &self.cells).enter(rule, phase, seen),
             within => Slices::of(&self.head, &self.cells).enter(rule, phase, seen, now, within),
         }
+    }
+
+    /// See [`Evidence::ended`].
+    pub fn ended(&self, epoch: u32) {
+        ring::forget(&self.head, epoch);
     }
 }
 
