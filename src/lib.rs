@@ -21,6 +21,9 @@ pub use orchestrator::Orchestrator;
 pub use policy::{
     Backoff, Class, Classifier, Classify, Event, Jitter, Observe, Policy, Retry, Strategy, Verdict,
 };
-pub use state::{Breaker, Budget, BudgetRule, Bulkhead, Metrics, Permit, Rule, Trip};
+pub use state::{
+    Breaker, Budget, BudgetRule, Bulkhead, LimitRule, Limiter, Metrics, Permit, Rule, Trip, Window,
+    WindowRule,
+};
 #[cfg(feature = "macros")]
 pub use steadfast_macros::resilient;

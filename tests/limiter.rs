@@ -200,6 +200,18 @@ fn a_handle_may_be_shared_and_outlive_the_caller() {
 }
 
 #[test]
+fn a_limiter_behind_a_reference_of_its_kind_is_the_same_limiter() {
+    let limiter = Limiter::new(LimitRule::requests(2).and_tokens(100));
+    let any: &dyn Limit = &limiter;
+    assert_eq!((&any).look(at(0), 100), Ok(()));
+    assert_eq!((&any).look(at(0), 101), Err(Limited { admits_at: Instant::MAX }));
+    drop(Reservation::try_new(any, at(0), 100).unwrap());
+    Reservation::try_new(any, at(0), 100).unwrap().begin().settle(at(0), 40);
+    assert!(limiter.look(at(0), 60).is_ok() && limiter.look(at(0), 61).is_err());
+    assert_eq!(limiter.rule().tokens_per_minute(), Some(100));
+}
+
+#[test]
 fn numbers_out_of_range_are_refused_and_those_just_inside_are_not() {
     let none = LimitRule::NONE;
     assert_eq!(none.try_requests(0), Err(LimitRuleError::Requests));

@@ -15,7 +15,10 @@ use steadfast::orchestrator::{
     Registration, ResetError, UnknownOperation, Warning, Watch,
 };
 use steadfast::policy::{Growth, Stage};
-use steadfast::state::{BulkheadFull, Mode, ResetBusy, UnknownMode};
+use steadfast::state::{
+    Admission, BulkheadFull, LimitRule, Limiter, Mode, Outcome, ResetBusy, SharedBuckets,
+    SharedCircuit, SharedWindow, UnknownMode, Window, WindowRule,
+};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Event, Jitter, ManualClock, Metrics,
     OrElseError, Orchestrator, Policy, Reason, Rule, Strategy, Trip,
@@ -89,6 +92,45 @@ fn b28_an_error_and_an_assertion_say_the_same_of_a_number_just_outside() {
     let (second, jitter) = (Backoff::constant(secs(1)), Jitter::Additive(over));
     refused(second.try_jitter(jitter), || second.jitter(jitter), too_long);
     refused(try_new(Growth::Constant, secs(0), over), || Backoff::constant(over), too_long);
+}
+
+#[test]
+fn b28_a_window_and_a_limit_refuse_what_their_assertions_refuse() {
+    let (none, day) = (WindowRule::NONE, secs(86_401));
+    let text = "a window looks at 1 to 1024 outcomes, no fewer than its failures";
+    refused(none.try_over_last(1_025), || WindowRule::over_last(1_025), text);
+    refused(none.try_failures(6, 5), || none.failures(6, 5), text);
+    let text = "a window over a time is 50 ms to 24 h long";
+    refused(none.try_within(day), || WindowRule::within(day), text);
+    let text = "a rate is 1 to 1000 thousandths";
+    refused(none.try_failure_rate(1_001), || none.failure_rate(1_001), text);
+    refused(none.try_slow_rate(0, secs(1)), || none.slow_rate(0, secs(1)), text);
+    let text = "an outcome is slow after 1 ms to 24 h";
+    refused(none.try_slow_rate(1, day), || none.slow_rate(1, day), text);
+    let text = "a window asks for 1 to 100000 outcomes";
+    refused(none.try_min_calls(0), || none.min_calls(0), text);
+
+    let (none, most) = (LimitRule::NONE, (1 << 31) + 1);
+    let text = "a limit is 1 to 2147483648 requests a minute";
+    refused(none.try_requests(most), || LimitRule::requests(most), text);
+    let text = "a limit is 1 to 2147483648 tokens a minute";
+    refused(none.try_tokens(0), || LimitRule::tokens(0), text);
+    refused(none.try_tokens(most), || none.and_tokens(most), text);
+}
+
+#[test]
+fn what_is_made_by_default_is_empty_and_limits_nothing() {
+    assert_eq!((WindowRule::default(), LimitRule::default()), (WindowRule::NONE, LimitRule::NONE));
+    assert!(LimitRule::default().is_none() && WindowRule::default().is_none());
+    assert!(SharedBuckets::default().take(&LimitRule::requests(1), at(0), 0).is_ok());
+    let (rule, phase) = (WindowRule::NONE.failures(1, 1), SharedCircuit::new());
+    let Admission::Admitted(ticket, None) = phase.admit(&Rule::new(Trip::NEVER, secs(1)), at(0))
+    else {
+        panic!("a closed circuit admits");
+    };
+    let window = <SharedWindow>::default();
+    let phase = phase.closed_phase(ticket).unwrap();
+    assert!(window.enter(&rule, at(0), phase, Outcome::Failure, secs(0)));
 }
 
 #[test]
@@ -394,6 +436,12 @@ fn an_attempt_names_its_meter_and_does_not_show_all_its_counters() {
 fn a_watch_is_shown_by_what_it_is() {
     let watch: &dyn Watch = &|_: &str, _: &Event| ();
     assert_eq!(format!("{watch:?}"), "Watch");
+    static WINDOW: Window = Window::new(WindowRule::NONE);
+    static LIMITER: Limiter = Limiter::new(LimitRule::NONE);
+    let policy = Policy::new().window(&WINDOW).limiter(&LIMITER);
+    let shown = format!("{policy:?}");
+    assert!(shown.contains("window: Some(Evidence)"), "{shown}");
+    assert!(shown.contains("limiter: Some(Limit)"), "{shown}");
 }
 
 // --- What these tests share -----------------------------------------------------------------------

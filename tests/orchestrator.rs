@@ -900,7 +900,8 @@ fn settings_that_do_not_go_together_name_each_other() {
     let growth = Registration::new().given(Key::OpenMax, 59_000_000);
     assert_eq!(conflict(growth), "breaker.open_max must not be below breaker.open_for");
     let rate = Registration::new().given(Key::FailureRate, 500);
-    let of_nothing = "a rate of breaker needs breaker.of_last or breaker.within";
+    let of_nothing =
+        "breaker.failure_rate or breaker.slow_rate needs breaker.of_last or breaker.within";
     assert_eq!(conflict(rate), of_nothing);
     let slow = Registration::new().given(Key::SlowRate, 500);
     assert_eq!(conflict(slow.given(Key::SlowAfter, 1_000_000)), of_nothing);

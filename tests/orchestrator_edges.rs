@@ -1,7 +1,7 @@
 //! Operations at the edges: a table without a free place, and settings that are just enough.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use steadfast::orchestrator::{Config, Key, Origin, Registration, Value, Warning};
+use steadfast::orchestrator::{Allowed, Config, Key, Origin, Registration, Value, Warning};
 use steadfast::{Orchestrator, Strategy};
 
 #[test]
@@ -119,5 +119,14 @@ fn what_there_need_not_be_is_shown_as_none_and_no_other_zero_is() {
     for key in Key::ALL {
         assert_eq!(key.value(0) == Value::None, may_be_none.contains(&key), "{key}");
         assert_ne!(key.value(1), Value::None, "{key}");
+    }
+}
+
+#[test]
+fn the_documentation_of_keys_says_the_path_and_the_range_of_each() {
+    let source = include_str!("../src/orchestrator/key.rs");
+    for key in Key::ALL {
+        let row = format!("/// | `{key}` | {} |", Allowed(key));
+        assert!(source.lines().any(|line| line == row), "{row}");
     }
 }

@@ -7,6 +7,44 @@ use core::time::Duration;
 use crate::state::Mode;
 
 /// A setting of an operation.
+///
+/// | path | as it is written |
+/// |---|---|
+/// | `retry.enabled` | true or false |
+/// | `retry.attempts` | a whole number, 1 to 50 |
+/// | `retry.backoff` | constant, linear or exponential |
+/// | `retry.multiplier` | a number of seconds, 0 to 3600 |
+/// | `retry.min` | a number of seconds, 0 to 3600 |
+/// | `retry.max` | a number of seconds, 0 to 3600 |
+/// | `retry.jitter` | a number of seconds, 0 to 3600 |
+/// | `retry.jitter_kind` | none, additive, full, equal or decorrelated |
+/// | `retry.window` | a number of seconds, 0 to 86400 |
+/// | `retry.max_asked_wait` | a number of seconds, 0 to 86400 |
+/// | `retry.budget.tokens` | a whole number, 1 to 10000 |
+/// | `retry.budget.per_success` | a number, 0 to 10 |
+/// | `retry.budget.refill` | a number of seconds, 0 to 86400 |
+/// | `timeout.attempt` | a number of seconds, 0.001 to 86400 |
+/// | `timeout.deadline` | a number of seconds, 0.001 to 86400 |
+/// | `breaker.enabled` | true or false |
+/// | `breaker.failures` | a whole number, 1 to 1024 |
+/// | `breaker.of_last` | a whole number, 1 to 1024 |
+/// | `breaker.failure_rate` | a number, 0.1 to 100 |
+/// | `breaker.slow_rate` | a number, 0.1 to 100 |
+/// | `breaker.slow_after` | a number of seconds, 0.001 to 86400 |
+/// | `breaker.within` | a number of seconds, 0.05 to 86400 |
+/// | `breaker.min_calls` | a whole number, 1 to 100000 |
+/// | `breaker.open_for` | a number of seconds, 0.05 to 86400 |
+/// | `breaker.open_growth` | a number, 1 to 10 |
+/// | `breaker.open_max` | a number of seconds, 0.05 to 86400 |
+/// | `breaker.probes` | a whole number, 1 to 63 |
+/// | `breaker.lease` | a number of seconds, 0.05 to 86400 |
+/// | `breaker.mode` | normal, forced_open, forced_closed or shadow |
+/// | `bulkhead.slots` | a whole number, 1 to 2147483648 |
+/// | `limits.requests_per_minute` | a whole number, 1 to 2147483648 |
+/// | `limits.tokens_per_minute` | a whole number, 1 to 2147483648 |
+///
+/// Rates are in percent. A value counts as its [kind](Self::kind) does: a length in microseconds, a rate in
+/// tenths of a percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -427,7 +427,7 @@ impl fmt::Display for Conflict {
             Self::SlowAfterMissing => "needs",
             Self::OfLastAndWithin => "must not be given beside",
             Self::RateOfNothing => {
-                return f.write_str("a rate of breaker needs breaker.of_last or breaker.within");
+                return write!(f, "{one} or {} needs {other} or {}", Key::SlowRate, Key::Within);
             }
             Self::WithinAlone => {
                 return write!(f, "{one} needs {other} or {}", Key::SlowRate);

@@ -71,6 +71,10 @@ pub trait Classify {
 /// Tells the errors of an operation apart.
 ///
 /// A closure or function `Fn(&E) -> Verdict` is one.
+#[diagnostic::on_unimplemented(
+    message = "nothing says which class an error `{E}` is of",
+    note = "implement `Classify` for it, or give the policy or handle `.classify(..)` or `.retry_all()`"
+)]
 pub trait Classifier<E: ?Sized> {
     /// What `error` says.
     fn classify(&self, error: &E) -> Verdict;

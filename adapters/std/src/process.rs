@@ -100,7 +100,9 @@ static INSTALLED: OnceLock<Box<dyn Installed>> = OnceLock::new();
 impl fmt::Display for OperationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotInitialised => f.write_str("no resilience is installed in this process yet"),
+            Self::NotInitialised => f.write_str(
+                "no resilience is installed in this process yet: see steadfast_std::install",
+            ),
             Self::Unknown(error) => error.fmt(f),
         }
     }

@@ -117,7 +117,8 @@ fn what_is_at_odds_with_a_registration_is_told_for_every_operation() {
 
 #[test]
 fn what_a_window_cannot_do_is_told_at_the_setting_that_asks_for_it() {
-    const RATE_OF_NOTHING: &str = "a rate of breaker needs breaker.of_last or breaker.within";
+    const RATE_OF_NOTHING: &str =
+        "breaker.failure_rate or breaker.slow_rate needs breaker.of_last or breaker.within";
     const ALONE: &str = "breaker.within needs breaker.failure_rate or breaker.slow_rate";
     const BOTH: &str = "breaker.of_last must not be given beside breaker.within";
     const AT_MOST: &str = "breaker.failures is 23 at most beside breaker.within";
