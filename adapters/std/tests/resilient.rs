@@ -355,7 +355,10 @@ fn without_an_orchestrator_it_is_the_processs_own_once_that_is_installed() {
 
     let Err(AppError::Stopped(stopped)) = own() else { panic!("nothing is installed") };
     assert_eq!(stopped.why, Why::NotInitialised);
-    assert_eq!(stopped.to_string(), "own: no resilience is installed in this process yet: see steadfast_std::install");
+    assert_eq!(
+        stopped.to_string(),
+        "own: no resilience is installed in this process yet: see steadfast_std::install"
+    );
     let resilience = Resilience::new();
     install(resilience).unwrap();
     assert_eq!(own(), Ok(1));
