@@ -172,6 +172,32 @@ fn a_success_writes_nothing_once_all_that_a_window_looks_at_are_successes() {
 }
 
 #[test]
+fn a_phase_begins_anew_wherever_the_one_before_it_ended() {
+    let (filling, two) =
+        (WindowRule::over_last(32).slow_rate(1, SLOW), WindowRule::NONE.failures(2, 2));
+    let (before, after) = (closed_in(5), closed_in(6));
+    for ended in 0..100 {
+        let window = SharedWindow::<{ Window::words(32) }>::new();
+        for _ in 0..ended {
+            let _ = window.enter(&filling, at(0), phase(&before), Failure, SLOW);
+        }
+        let fail = || window.enter(&two, at(0), phase(&after), Failure, FAST);
+        assert!(!fail() && fail(), "{ended}");
+    }
+}
+
+#[test]
+fn a_step_back_by_all_of_a_time_begins_anew_and_a_smaller_one_is_none() {
+    let rule = WindowRule::within(Duration::from_secs(22)).failure_rate(1000).min_calls(2);
+    for (seconds, together) in [(21, true), (22, false)] {
+        let window = SharedWindow::<FULL_WINDOW>::new();
+        let fail = |millis| window.enter(&rule, at(millis), first(), Failure, FAST);
+        assert!(!fail(30_500));
+        assert_eq!(fail(30_500 - seconds * 1_000), together, "{seconds}");
+    }
+}
+
+#[test]
 fn a_rule_of_another_kind_finds_an_empty_window() {
     let (window, phase) = (SharedWindow::<FULL_WINDOW>::new(), first());
     let enter = |rule, outcome| window.enter(&rule, at(0), phase, outcome, FAST);
