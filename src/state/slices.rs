@@ -88,13 +88,14 @@ impl<'w> Slices<'w> {
             if !is_of || u64::from(behind) >= self.count() {
                 // Nothing of what is there counts, whatever its numbers look like.
                 self.counts().flatten().for_each(|cell| empty(cell, found));
-            }
-            // A count that nobody writes any more would be one of this slice again when numbers come
-            // round.
-            for back in 0..u64::from(behind).min(self.count()) {
-                let place = self.place(Slice { epoch, number: reading.wrapping_sub(back) });
-                let cells = self.counts().filter_map(|counts| counts.get(place));
-                cells.for_each(|cell| empty(cell, found));
+            } else {
+                // A count that nobody writes any more would be one of this slice again when numbers
+                // come round.
+                for back in 0..behind.into() {
+                    let place = self.place(Slice { epoch, number: reading.wrapping_sub(back) });
+                    let cells = self.counts().filter_map(|counts| counts.get(place));
+                    cells.for_each(|cell| empty(cell, found));
+                }
             }
             let next = (epoch << 2 | SLICES) << KIND_SHIFT | reading as u32 & SLICE_NUMBERS;
             (next, Some(Slice { epoch, number: reading }))
