@@ -128,7 +128,7 @@ fn a_wake_up_that_would_lose_the_retry_is_not_waited_for() {
     ] {
         let pace = Told::to_wake_up(at(10));
         assert_eq!(after_a_failure(policy, &pace), expected, "{policy:?}");
-        let paid = expected.map(|at| (crate::at(1), at));
+        let paid = expected.map(|until| (at(1), until));
         assert_eq!(pace.paid.take(), Vec::from_iter(paid), "{policy:?}");
     }
 }
@@ -276,7 +276,7 @@ fn wake_ups_come_back_one_by_one_and_never_early() {
             // Soon after an hour all are back, and no more than that; longer ago is no different.
             for later in [(part + LATE) * wakes.into(), HOUR * 24 * 365] {
                 now = now.after(later);
-                assert_eq!((0..=wakes).filter(|_| pays(now)).count(), wakes.into());
+                assert_eq!((0..=wakes).filter(|_| pays(now)).count(), usize::from(wakes));
             }
         }
     }
