@@ -154,7 +154,7 @@ fn strategies_have_the_numbers_that_the_table_says() {
 // stored. The rows are the contract's, in its own numbers, and nothing of the table that they judge.
 #[test]
 fn tags_and_choices_stay_what_they_are() {
-    use Kind::{Choice, Count, Flag, Length, Tenths, Thousandths};
+    use Kind::{Choice, Count, Flag, Length, Percent, Tenths, Thousandths};
     const GROWTHS: &[&str] = &["constant", "linear", "exponential"];
     const JITTERS: &[&str] = &["none", "additive", "full", "equal", "decorrelated"];
     const MODES: &[&str] = &["normal", "forced_open", "forced_closed", "shadow"];
@@ -178,8 +178,8 @@ fn tags_and_choices_stay_what_they_are() {
         (16, "breaker.enabled",          Flag,             0,      1),
         (17, "breaker.failures",         Count,            1,      1_024),
         (18, "breaker.of_last",          Count,            1,      1_024),
-        (19, "breaker.failure_rate",     Tenths,           1,      1_000),
-        (20, "breaker.slow_rate",        Tenths,           1,      1_000),
+        (19, "breaker.failure_rate",     Percent,          1,      1_000),
+        (20, "breaker.slow_rate",        Percent,          1,      1_000),
         (21, "breaker.slow_after",       Length,           1_000,  86_400_000_000),
         (22, "breaker.within",           Length,           50_000, 86_400_000_000),
         (23, "breaker.min_calls",        Count,            1,      100_000),

@@ -28,8 +28,8 @@ use crate::state::Mode;
 /// | `breaker.enabled` | true or false |
 /// | `breaker.failures` | a whole number, 1 to 1024 |
 /// | `breaker.of_last` | a whole number, 1 to 1024 |
-/// | `breaker.failure_rate` | a number, 0.1 to 100 |
-/// | `breaker.slow_rate` | a number, 0.1 to 100 |
+/// | `breaker.failure_rate` | a number of percent, 0.1 to 100 |
+/// | `breaker.slow_rate` | a number of percent, 0.1 to 100 |
 /// | `breaker.slow_after` | a number of seconds, 0.001 to 86400 |
 /// | `breaker.within` | a number of seconds, 0.05 to 86400 |
 /// | `breaker.min_calls` | a whole number, 1 to 100000 |
@@ -96,6 +96,8 @@ pub enum Kind {
     Length,
     /// A number with decimals, counted in tenths.
     Tenths,
+    /// A share of a hundred, with decimals; counted in tenths.
+    Percent,
     /// A number with decimals, counted in thousandths.
     Thousandths,
     /// One of these names, counted from 0.
@@ -202,7 +204,7 @@ impl Key {
             Kind::Flag => Value::Flag(value != 0),
             Kind::Count => Value::Count(value),
             Kind::Length => Value::Length(Duration::from_micros(value)),
-            Kind::Tenths => Value::Thousandths(value * 100),
+            Kind::Tenths | Kind::Percent => Value::Thousandths(value * 100),
             Kind::Thousandths => Value::Thousandths(value),
             Kind::Choice(names) => {
                 Value::Choice(names.get(value as usize).copied().unwrap_or_default())
@@ -272,6 +274,7 @@ impl fmt::Display for Kind {
             Self::Count => f.write_str("a whole number"),
             Self::Length => f.write_str("a number of seconds"),
             Self::Tenths | Self::Thousandths => f.write_str("a number"),
+            Self::Percent => f.write_str("a number of percent"),
             Self::Choice(names) => {
                 for (at, name) in names.iter().enumerate() {
                     let between = match at {
@@ -299,7 +302,7 @@ impl fmt::Display for Allowed {
             Kind::Flag | Kind::Choice(_) => return kind.fmt(f),
             Kind::Count => 1,
             Kind::Length => 1_000_000,
-            Kind::Tenths => 10,
+            Kind::Tenths | Kind::Percent => 10,
             Kind::Thousandths => 1_000,
         };
         write!(f, "{kind}, ")?;
@@ -365,7 +368,7 @@ const SHARE: (u64, u64) = (1, 1 << 31);
 
 #[rustfmt::skip]
 const SPECS: [Spec; 32] = {
-    use Kind::{Choice, Count, Flag, Length, Tenths, Thousandths};
+    use Kind::{Choice, Count, Flag, Length, Percent, Tenths, Thousandths};
     [
         spec(Key::RetryEnabled,   1,  "retry.enabled",            Flag,             FLAG),
         spec(Key::Attempts,       2,  "retry.attempts",           Count,            (1, 50)),
@@ -385,8 +388,8 @@ const SPECS: [Spec; 32] = {
         spec(Key::BreakerEnabled, 16, "breaker.enabled",          Flag,             FLAG),
         spec(Key::Failures,       17, "breaker.failures",         Count,            OUTCOMES),
         spec(Key::OfLast,         18, "breaker.of_last",          Count,            OUTCOMES),
-        spec(Key::FailureRate,    19, "breaker.failure_rate",     Tenths,           RATE),
-        spec(Key::SlowRate,       20, "breaker.slow_rate",        Tenths,           RATE),
+        spec(Key::FailureRate,    19, "breaker.failure_rate",     Percent,          RATE),
+        spec(Key::SlowRate,       20, "breaker.slow_rate",        Percent,          RATE),
         spec(Key::SlowAfter,      21, "breaker.slow_after",       Length,           SOME_TIME),
         spec(Key::Within,         22, "breaker.within",           Length,           OPEN),
         spec(Key::MinCalls,       23, "breaker.min_calls",        Count,            (1, 100_000)),

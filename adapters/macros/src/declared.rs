@@ -105,8 +105,9 @@ fn strategy(text: &LitStr) -> Result<Ident> {
         "balanced" => "Balanced",
         "conservative" => "Conservative",
         "critical" => "Critical",
-        _ => {
-            let message = "a strategy is aggressive, balanced, conservative or critical";
+        unknown => {
+            let message =
+                format!("`{unknown}` is none of aggressive, balanced, conservative, critical");
             return Err(Error::new(text.span(), message));
         }
     };

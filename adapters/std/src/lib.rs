@@ -17,7 +17,9 @@
 //! for warning in problems.warnings() {
 //!     eprintln!("{warning}");
 //! }
-//! resilience.configure_json(r#"{ "operations": { "summarize": "critical" } }"#)?;
+//! for warning in resilience.configure_json(r#"{ "operations": { "summarize": "critical" } }"#)? {
+//!     eprintln!("{warning}");
+//! }
 //!
 //! let summarize = resilience.operation("summarize")?.retry_all(); // Copy, and 'static: keep it.
 //! assert_eq!(summarize.execute(TokioClock::new(), || ask("hello")).await?, "HELLO");

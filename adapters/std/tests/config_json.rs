@@ -34,6 +34,7 @@ type Row = (&'static str, &'static str, [(&'static str, u64); 2], [&'static str;
 const WHOLE: &str = "a whole number";
 const SECONDS: &str = "a number of seconds";
 const NUMBER: &str = "a number";
+const OF_100: &str = "a number of percent";
 
 const HOUR: [(&str, u64); 2] = [("0", 0), ("3600", 3_600_000_000)];
 const BEYOND_HOUR: [&str; 4] = ["-0.000001", "-0.000000001", "3600.000001", "3600.0000000001"];
@@ -62,8 +63,8 @@ const BOUNDS: [Row; 27] = [
     ("timeout.deadline",         SECONDS, SOME_TIME,                      BEYOND_SOME),
     ("breaker.failures",         WHOLE,   [("1", 1), ("1024", 1_024)],    ["0", "-1", "1025", "4294967297"]),
     ("breaker.of_last",          WHOLE,   [("1", 1), ("1024", 1_024)],    ["0", "-1", "1025", "4294967297"]),
-    ("breaker.failure_rate",     NUMBER,  PERCENT,                        BEYOND_PERCENT),
-    ("breaker.slow_rate",        NUMBER,  PERCENT,                        BEYOND_PERCENT),
+    ("breaker.failure_rate",     OF_100,  PERCENT,                        BEYOND_PERCENT),
+    ("breaker.slow_rate",        OF_100,  PERCENT,                        BEYOND_PERCENT),
     ("breaker.slow_after",       SECONDS, SOME_TIME,                      BEYOND_SOME),
     ("breaker.within",           SECONDS, OPEN,                           BEYOND_OPEN),
     ("breaker.min_calls",        WHOLE,   [("1", 1), ("100000", 100_000)], ["0", "-1", "100001", "4294967297"]),

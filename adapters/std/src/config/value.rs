@@ -48,7 +48,7 @@ pub(super) const fn places(kind: Kind) -> u32 {
     match kind {
         Kind::Flag | Kind::Count | Kind::Choice(_) => 0,
         Kind::Length => 6,
-        Kind::Tenths => 1,
+        Kind::Tenths | Kind::Percent => 1,
         Kind::Thousandths => 3,
     }
 }
@@ -57,7 +57,7 @@ fn mismatch(kind: Kind, node: &Node) -> String {
     let expected = match kind {
         Kind::Flag => "true or false",
         Kind::Count => "a whole number",
-        Kind::Length | Kind::Tenths | Kind::Thousandths => "a number",
+        Kind::Length | Kind::Tenths | Kind::Percent | Kind::Thousandths => "a number",
         Kind::Choice(_) => "a string",
     };
     format!("{} is not {expected}", show(node))
