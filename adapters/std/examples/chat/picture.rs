@@ -54,7 +54,7 @@ pub(crate) fn draw(
     for (scene, top) in scenes.iter().zip([104, 548]) {
         Panel { canvas: &canvas, top, busiest }.draw(scene)?;
     }
-    footer(&canvas)?;
+    footer(&canvas, busiest)?;
     canvas.present()?;
     Ok(())
 }
@@ -233,12 +233,14 @@ impl Panel<'_, '_> {
 }
 
 /// What the strips below the panels say.
-fn footer(canvas: &DrawingArea<SVGBackend<'_>, Shift>) -> Drawn {
+fn footer(canvas: &DrawingArea<SVGBackend<'_>, Shift>, busiest: usize) -> Drawn {
     let (middle, start) = (SIZE.1 as i32 - 22, Pos::new(HPos::Left, VPos::Center));
-    let note =
-        format!("On the wire: attempts on the large model, each {} ms. Breaker:", BAR.as_millis());
+    let note = format!(
+        "On the wire: attempts on the large model, each {} ms, {busiest} at most. Breaker:",
+        BAR.as_millis(),
+    );
     canvas.draw(&text(note, (LEFT, middle), 18.0, GREY, start))?;
-    for (state, left) in [(State::Closed, 720), (State::Open, 840), (State::HalfOpen, 950)] {
+    for (state, left) in [(State::Closed, 820), (State::Open, 940), (State::HalfOpen, 1_050)] {
         canvas.draw(&Rectangle::new(
             [(left, middle - 8), (left + 24, middle + 8)],
             hue(state).filled(),
