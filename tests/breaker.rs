@@ -12,7 +12,8 @@ use std::thread;
 
 use steadfast::state::Outcome::{Failure, Success};
 use steadfast::state::{
-    Admission, BreakerOpen, Circuit, Mode, Phase, Settled, SharedCircuit, State, Transition,
+    Admission, BreakerOpen, Circuit, Guarded as _, Mode, Phase, Settled, SharedCircuit, State,
+    Transition,
 };
 use steadfast::{
     Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Permit, Policy, Reason, Rule, Trip,
@@ -51,6 +52,16 @@ fn whoever_only_looks_changes_nothing() {
         let _ = (breaker.state(at), breaker.remaining(at));
     }
     assert_eq!(breaker.circuit(), words);
+}
+
+#[test]
+fn whoever_only_looks_leaves_a_cold_word_that_lags_to_whoever_goes() {
+    let (opened, now) = opened(ONCE);
+    let (hot, _) = opened.circuit().to_bits();
+    let lagging = Circuit::from_bits(hot, 0);
+    let breaker = Breaker::resume(ONCE, lagging);
+    assert!((&breaker).peek(now).is_err());
+    assert_eq!(breaker.circuit(), lagging);
 }
 
 #[test]

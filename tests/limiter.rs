@@ -140,6 +140,20 @@ fn a_clock_that_steps_back_stands_still_and_wedges_nobody() {
 }
 
 #[test]
+fn threads_whose_readings_come_out_of_order_get_no_more() {
+    let noon = 432_000_000_000_u64;
+    for before in [1_000, 500_000, 2_000_000, 7_000_000] {
+        let limiter = Limiter::new(LimitRule::requests(60));
+        assert_eq!(taken(&limiter, at(noon), 61), 60);
+        for _ in 0..10 {
+            assert!(limiter.try_reserve(at(noon - before), 0).is_err(), "{before}");
+            let refused = limiter.try_reserve(at(noon), 0).unwrap_err();
+            assert_eq!(refused.admits_at, at(noon + 1_000_000), "{before}");
+        }
+    }
+}
+
+#[test]
 fn an_answer_that_is_settled_by_an_old_reading_fills_no_bucket() {
     for old in [0, 20_000_000, 59_000_000, 3_000_000_000] {
         let limiter = Limiter::new(LimitRule::tokens(60_000));
@@ -162,6 +176,36 @@ fn a_reservation_that_is_held_for_long_gives_back_what_time_has_not() {
         drop(all);
         assert!(there + taken(&limiter, at(held), 20) <= 10, "{held}");
     }
+}
+
+#[test]
+fn a_reservation_of_almost_a_minute_ago_gives_back_what_is_left_of_it() {
+    // The last microsecond of a second of the bucket's, and the first one of the 58th after it.
+    let (taken_at, now) = (at(1_048_575), at(58 * 1_048_576));
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    let held = limiter.try_reserve(taken_at, 1_000).unwrap();
+    // All but 3.9 tokens are back by then.
+    spend(&limiter, now, 996).unwrap();
+    assert!(limiter.try_reserve(now, 1).is_err());
+    drop(held);
+    spend(&limiter, now, 3).unwrap();
+    assert!(limiter.try_reserve(now, 2).is_err());
+}
+
+#[test]
+fn the_longest_debt_is_paid_to_the_last_token() {
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    let noon = 41_200 * 1_048_576 + 1_048_575;
+    limiter.try_reserve(at(noon), 1_000).unwrap().begin().settle(at(noon), u32::MAX);
+    // Two minutes, also by a reading of nine seconds before, the most that a bucket allows for.
+    let before = (41_200 - 8) * 1_048_576;
+    let refused = limiter.try_reserve(at(before), 1_000).unwrap_err();
+    assert_eq!(refused.admits_at, at(noon + 2 * MINUTE));
+    for early in [60_000_000, 1_000_000, 400_000, 1_000] {
+        let refused = limiter.try_reserve(at(noon + 2 * MINUTE - early), 1_000).unwrap_err();
+        assert_eq!(refused.admits_at, at(noon + 2 * MINUTE), "{early}");
+    }
+    spend(&limiter, at(noon + 2 * MINUTE), 1_000).unwrap();
 }
 
 #[test]

@@ -234,6 +234,6 @@ const MOST_AHEAD: u32 = 2 * MINUTE + ((STEP_SECONDS + 2) << SECOND_SHIFT);
 /// What is missing, two minutes at most, is back after so many.
 const IDLE_SECONDS: u32 = 2 * MINUTE.div_ceil(1 << SECOND_SHIFT) + 2;
 /// What was taken, with all that was missing before, is back after so many.
-const REFILLED_SECONDS: u32 = MINUTE.div_ceil(1 << SECOND_SHIFT) + 1;
+const REFILLED_SECONDS: u32 = MINUTE.div_ceil(1 << SECOND_SHIFT);
 // What was moved before that is told from what is to come, when the word comes round.
 const _: () = assert!((MOST_AHEAD as u64 + ((IDLE_SECONDS as u64 + 1) << SECOND_SHIFT)) < 1 << 32);
