@@ -140,7 +140,7 @@ fn a_clock_that_steps_back_stands_still_and_wedges_nobody() {
 }
 
 #[test]
-fn threads_whose_readings_come_out_of_order_get_no_more() {
+fn readings_that_come_out_of_order_give_no_more() {
     let noon = 432_000_000_000_u64;
     for before in [1_000, 500_000, 2_000_000, 7_000_000] {
         let limiter = Limiter::new(LimitRule::requests(60));
