@@ -49,6 +49,18 @@ fn a_ticket_from_less_than_nine_and_a_half_hours_ahead_is_young() {
 }
 
 #[test]
+fn a_lease_farther_ahead_than_a_clock_may_step_is_over() {
+    let rule = RULE.lease(secs(60));
+    let until: u32 = 1_000; // In units of eight ticks.
+    let circuit = Circuit::from_bits(2 << 30 | 1 << 6, until);
+    // 60 s, and 64 s for a step, are 7569 ticks, and 947 units with the one that is under way.
+    for (left, is_over) in [(946, false), (947, false), (948, true)] {
+        let now = Instant::from_micros(u64::from(until - left) << 17);
+        assert_eq!(circuit.would_admit(&rule, now), is_over, "{left} units ahead");
+    }
+}
+
+#[test]
 fn while_probes_come_and_go_no_hot_word_of_an_epoch_comes_twice() {
     let rule = RULE.probes(2);
     let (mut circuit, _stays) = admitted(opened(&rule).admit(&rule, at(31)));
