@@ -41,7 +41,7 @@ pub(crate) const BROKEN: [Broken; 6] = [
         says: &["differs first at"],
     },
     Broken {
-        fault: "early_wait",
+        fault: "early_wake",
         arguments: "--bin sleep --features embassy",
         image: "sleep",
         check: Some(sleep::check),
