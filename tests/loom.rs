@@ -306,7 +306,10 @@ fn the_level_is_right_after_two_transitions_that_a_refused_caller_overtakes() {
 // --- Forced and reset -----------------------------------------------------------------------------
 
 #[test]
-#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first", mutant = "in_epoch"), should_panic)]
+#[cfg_attr(
+    any(mutant = "store_for_cas", mutant = "hot_first", mutant = "one_step", mutant = "in_epoch"),
+    should_panic
+)]
 fn whoever_forces_a_circuit_that_trips_finds_it_as_forced() {
     for mode in [Mode::ForcedOpen, Mode::ForcedClosed] {
         model(move || {
@@ -328,7 +331,7 @@ fn whoever_forces_a_circuit_that_trips_finds_it_as_forced() {
 }
 
 #[test]
-#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first"), should_panic)]
+#[cfg_attr(any(mutant = "store_for_cas", mutant = "hot_first", mutant = "one_step"), should_panic)]
 fn whoever_forces_a_circuit_whose_probe_succeeds_finds_it_as_forced() {
     for mode in [Mode::ForcedOpen, Mode::ForcedClosed] {
         model(move || {
