@@ -12,8 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use steadfast::policy::Leave;
 use steadfast::state::{
-    Attempts, BudgetRule, COARSE, COUNT_ONLY, Calls, FINE, FINE_BOTH, Meter, Monotonic, Refusals,
-    ResetBusy, Slot, Snapshot, Tally,
+    Attempts, BudgetRule, COARSE, COARSE_BOTH, COUNT_ONLY, Calls, FINE, FINE_BOTH, Meter,
+    Monotonic, Refusals, ResetBusy, Slot, Snapshot, Tally,
 };
 use steadfast::{
     Backoff, Breaker, Budget, Bulkhead, Class, Classify, Clock, Error, Instant, ManualClock,
@@ -689,6 +689,13 @@ fn attempts_are_timed_where_they_are_asked_for_and_count_nothing_else() {
     assert!(near(told.attempt_latency.p50, 3) && near(told.attempt_latency.p99, 60));
     assert!(near(metrics.latency(5_000), 3) && near(metrics.latency(10_000), 621));
     assert_eq!((told.calls.succeeded, told.calls.failed, told.attempts.started), (2, 1, 4));
+    let coarse = Metrics::<COARSE_BOTH>::new();
+    let policy = policy.metrics(&coarse);
+    assert!(
+        clock.block_on(policy.attempts(1).execute(&clock, pending::<Result<u8, Fault>>)).is_err()
+    );
+    let told = coarse.attempt_latency(5_000).map(|told| told.as_micros() as u64);
+    assert!(told.is_some_and(|told| within(told, 60_000_000, 4)), "{told:?}");
     let off = Metrics::<FINE>::new();
     off.started(0);
     off.succeeded(0, at(0), secs(1), secs(1));
