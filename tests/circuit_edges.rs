@@ -49,6 +49,18 @@ fn a_ticket_from_less_than_nine_and_a_half_hours_ahead_is_young() {
 }
 
 #[test]
+fn a_ticket_that_was_given_back_counts_for_nothing_and_gives_nothing_back_again() {
+    let (half_open, given_back) = admitted(opened(&RULE).admit(&RULE, at(31)));
+    let idle = half_open.release(given_back);
+    assert_eq!(idle.phase(), Phase::HalfOpen { in_flight: 0, succeeded: 0 });
+    assert_eq!(idle.release(given_back), idle);
+    let (probing, _probe) = admitted(idle.admit(&RULE, at(31)));
+    let late = (probing, Settled::Late);
+    assert_eq!(probing.settle(&RULE, at(31), given_back, Outcome::Success), late);
+    assert_eq!(probing.release(given_back), probing);
+}
+
+#[test]
 fn a_lease_farther_ahead_than_a_clock_may_step_is_over() {
     let rule = RULE.lease(secs(60));
     let until: u32 = 1_000; // In units of eight ticks.

@@ -49,6 +49,32 @@ fn a_bucket_holds_a_minute_and_fills_up_in_one() {
 }
 
 #[test]
+fn tokens_taken_one_by_one_are_all_that_a_minute_has_and_not_one_more() {
+    for limit in [7, 700, 9_999] {
+        let limiter = Limiter::new(LimitRule::tokens(limit));
+        let one = |now| spend(&limiter, at(now), 1).is_ok();
+        assert_eq!((0..2 * limit).take_while(|_| one(0)).count() as u32, limit);
+        assert!(!one(1_000), "{limit}");
+    }
+    // A token is 256 µs, rounded up, and what is rounded up is allowed for by less than a token.
+    let limiter = Limiter::new(LimitRule::tokens(234_376));
+    spend(&limiter, at(0), 234_376).unwrap();
+    assert!(limiter.try_reserve(at(0), 1).is_err());
+}
+
+#[test]
+fn a_rule_is_none_only_if_it_limits_nothing() {
+    for (rule, none) in [
+        (LimitRule::NONE, true),
+        (LimitRule::requests(1), false),
+        (LimitRule::tokens(1), false),
+        (LimitRule::requests(1).and_tokens(1), false),
+    ] {
+        assert_eq!(rule.is_none(), none, "{rule:?}");
+    }
+}
+
+#[test]
 fn a_refusal_says_when_there_is_enough_and_takes_nothing() {
     let limiter = Limiter::new(LimitRule::requests(7).and_tokens(1_000));
     spend(&limiter, at(0), 900).unwrap();
