@@ -4,11 +4,13 @@ use core::time::Duration;
 use core::{array, fmt};
 use std::sync::Arc;
 
-use steadfast::policy::{Event, Made};
-use steadfast::state::{Phase, Snapshot, State};
-use steadfast::{Budget, Classify as _, Error, Instant, Reason, Retry};
+use steadfast::policy::{Event, Made, Stage};
+use steadfast::state::{Limit as _, Limited, Phase, Snapshot, State, Taken};
+use steadfast::{Budget, Class, Classify as _, Error, Instant, Reason, Retry};
 
+use crate::buckets::{Buckets, Parts};
 use crate::clock::Timeline;
+use crate::outcomes::Outcomes;
 use crate::plan::{S, Shared, Terms};
 use crate::provider::Fault;
 
@@ -30,6 +32,22 @@ pub(crate) struct Ledger {
     /// When the breaker opened, by the clock, while it is open.
     opened: Option<u64>,
     half_open: bool,
+    /// Closed phases and what is not, each with a number.
+    phase: u64,
+    /// Of the closed phase.
+    outcomes: Outcomes,
+    /// What the breaker is being told.
+    telling: Option<Telling>,
+    /// What is left by the limiter, if there is one.
+    buckets: Option<Buckets>,
+    held: Vec<Held>,
+    /// Who reserves by hand, or gives back, and how many did.
+    pub(crate) reserving: Option<usize>,
+    reservations: usize,
+    /// Moves at each taking, charge and step of the clock.
+    takings: u64,
+    /// When whoever reserves by hand was told that there is enough, as the takings were then.
+    promised: Vec<Promised>,
     /// Of the clock: what was old before one may look young after it.
     steps: u64,
     /// Late outcomes before it was half-open.
@@ -50,6 +68,11 @@ struct Call {
     retried_once: bool,
     /// The next attempt is made at this time of the clock, or later.
     not_before: u64,
+    /// Its attempt that ended, until the next reading, by which that is reported; and how.
+    ending: Option<(Attempt, Option<Result<(), Fault>>)>,
+    /// Until when the limiter refused it last.
+    limited: Option<Instant>,
+    promised: Option<Promised>,
     gave_up: bool,
     ended: bool,
 }
@@ -59,8 +82,40 @@ struct Attempt {
     number: u32,
     granted: u64,
     ends: u64,
+    /// The deadline comes first.
+    cut: bool,
     probe: bool,
+    /// The closed phase in which it began, if it is no probe.
+    phase: Option<u64>,
     steps: u64,
+}
+
+/// An outcome of an attempt that began in this closed phase.
+struct Telling {
+    call: usize,
+    now: u64,
+    took: u64,
+    failed: bool,
+    /// So long ago that it may come late.
+    old: bool,
+    /// Outcomes that had come late before.
+    late: u64,
+}
+
+/// What was taken for a call that has not begun.
+struct Held {
+    by_hand: Option<usize>,
+    taken: Taken,
+    tokens: u32,
+    parts: Parts,
+    now: u64,
+}
+
+/// There is enough at this instant, if nobody else takes any.
+#[derive(Clone, Copy)]
+struct Promised {
+    at: u64,
+    takings: u64,
 }
 
 /// What of failures has to be remembered until the other attempt has failed too.
@@ -86,6 +141,7 @@ enum Part {
     Retry,
     BreakerOpen,
     BulkheadFull,
+    Limited,
     Budget,
     Window,
     Deadline,
@@ -110,7 +166,7 @@ struct Trace {
 }
 
 impl Ledger {
-    pub(crate) const fn new(timeline: Arc<Timeline>, print: bool) -> Self {
+    pub(crate) fn new(timeline: Arc<Timeline>, print: bool) -> Self {
         Self {
             timeline,
             trace: Trace { hash: 0xcbf2_9ce4_8422_2325, events: 0, print },
@@ -124,6 +180,15 @@ impl Ledger {
             baseline: [0; PARTS],
             opened: None,
             half_open: false,
+            phase: 0,
+            outcomes: Outcomes::default(),
+            telling: None,
+            buckets: None,
+            held: Vec::new(),
+            reserving: None,
+            reservations: 0,
+            takings: 0,
+            promised: Vec::new(),
             steps: 0,
             late_before: 0,
             climbed: 0,
@@ -131,10 +196,12 @@ impl Ledger {
     }
 
     /// The shared state was made anew.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self, shared: &Shared) {
         (self.counts, self.baseline) = ([0; PARTS], [0; PARTS]);
         (self.calls_begun, self.attempts_made, self.hedges) = (0, 0, 0);
         (self.opened, self.half_open, self.late_before) = (None, false, 0);
+        (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
+        self.buckets = shared.limiter.as_ref().map(|limiter| Buckets::new(limiter.rule()));
         self.climbed = self.timeline.climbed();
     }
 
@@ -156,6 +223,9 @@ impl Ledger {
             besides: Besides::default(),
             retried_once: false,
             not_before: 0,
+            ending: None,
+            limited: None,
+            promised: None,
             gave_up: false,
             ended: false,
         });
@@ -171,8 +241,17 @@ impl Ledger {
         self.current = call;
     }
 
+    /// Tokens that each of its attempts is taken to need.
+    pub(crate) fn estimate(&self, call: usize) -> u32 {
+        self.calls[call].terms.estimate
+    }
+
     /// The call reads the clock.
-    pub(crate) fn reads(&mut self, call: usize, reading: u64) {
+    pub(crate) fn reads(&mut self, call: usize, reading: u64, shared: &Shared) {
+        self.told(shared, false);
+        if let Some((attempt, result)) = self.calls[call].ending.take() {
+            self.tells(call, reading, attempt, result, shared);
+        }
         let entry = &mut self.calls[call];
         if entry.began.is_none() {
             entry.began = Some(reading);
@@ -184,6 +263,9 @@ impl Ledger {
     pub(crate) fn attempt(&mut self, call: usize, made: Option<Made>, shared: &Shared) -> u32 {
         let (now, clock) = (self.timeline.last(), self.timeline.clock());
         self.note(format_args!("call {call} attempts"));
+        self.told(shared, false);
+        self.starts(call, now);
+        let phase = (!self.half_open).then_some(self.phase);
         let half_open = self.half_open;
         if half_open {
             let breaker = shared.breaker.as_ref().expect("it moved");
@@ -205,12 +287,15 @@ impl Ledger {
         let (began, not_before) = (entry.began.unwrap_or(now), entry.not_before);
         let window = began.saturating_add(terms.window);
         let deadline = began.saturating_add(terms.deadline);
-        let ends = now.saturating_add(terms.attempt_timeout).min(deadline);
+        let timeout = now.saturating_add(terms.attempt_timeout);
+        let (ends, cut) = (timeout.min(deadline), deadline < timeout);
         let besides = entry.under_way.len();
         if besides == 0 {
             entry.besides = Besides::default();
         }
-        entry.under_way.push(Attempt { number, granted: now, ends, probe: half_open, steps });
+        entry.promised = None;
+        let attempt = Attempt { number, granted: now, ends, cut, probe: half_open, phase, steps };
+        entry.under_way.push(attempt);
         let most = if terms.hedges { 2 } else { 1 };
         self.attempts_made += 1;
         self.hedges += besides as u64;
@@ -259,7 +344,8 @@ impl Ledger {
     /// The operation's future returns.
     pub(crate) fn replied(&mut self, call: usize, number: u32, result: Result<(), Fault>) {
         self.note(format_args!("call {call} gets {result:?}"));
-        self.calls[call].end_attempt(number);
+        let entry = &mut self.calls[call];
+        entry.ending = entry.end_attempt(number).map(|attempt| (attempt, Some(result)));
         match result {
             Ok(()) => self.count(Part::AttemptSucceeded),
             Err(fault) => {
@@ -271,13 +357,14 @@ impl Ledger {
 
     /// The operation's future is dropped.
     pub(crate) fn dropped(&mut self, call: usize, number: u32) {
-        if !self.calls[call].end_attempt(number) {
-            return;
-        }
+        let Some(attempt) = self.calls[call].end_attempt(number) else { return };
         self.note(format_args!("call {call} loses its attempt"));
         match self.dropping {
             true => self.count(Part::AttemptDropped),
-            false => self.count(Part::AttemptTimedOut),
+            false => {
+                self.count(Part::AttemptTimedOut);
+                self.calls[call].ending = Some((attempt, None));
+            }
         }
         // The next event of this call speaks of a timeout, not of the error before.
         self.calls[call].last = None;
@@ -287,12 +374,17 @@ impl Ledger {
     pub(crate) fn event(&mut self, event: &Event, shared: &Shared) {
         let (call, now) = (self.current, self.timeline.last());
         self.note(format_args!("call {call}: {event}"));
+        self.told(shared, matches!(event, Event::Opened));
         match *event {
             Event::Retry { attempt, wait, .. } => {
                 self.retries(call, attempt, wait.as_micros() as u64, now)
             }
+            Event::Refused { stage, reason: Reason::Limited, wait } => {
+                self.limited(call, stage, wait, now)
+            }
             Event::Opened => {
                 self.end_probes();
+                self.phase += 1;
                 (self.opened, self.half_open) = (Some(now), false);
                 self.count(Part::Opened);
             }
@@ -310,6 +402,7 @@ impl Ledger {
             Event::Closed => {
                 self.end_probes();
                 self.half_open = false;
+                (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
                 self.count(Part::Closed);
             }
             _ => {}
@@ -317,7 +410,9 @@ impl Ledger {
     }
 
     fn retries(&mut self, call: usize, attempt: u32, wait: u64, now: u64) {
+        let takings = self.takings;
         let entry = &mut self.calls[call];
+        entry.promised = Some(Promised { at: now.saturating_add(wait), takings });
         let verdict = entry.last.map(|fault| fault.verdict());
         let asked = verdict.and_then(|verdict| verdict.not_before);
         let asked = asked.map_or(0, |asked| asked.as_micros() as u64);
@@ -347,6 +442,185 @@ impl Ledger {
         entry.gave_up = true;
         let (made, said) = (entry.attempts, error.attempts);
         assert!(said == made, "call {call} made {made} attempts and says {said}");
+        if error.stopped == Reason::Limited {
+            let limited = entry.limited.filter(|&until| until < Instant::MAX);
+            let told = limited.is_none() == error.retry_at.is_none() && error.retry_at >= limited;
+            assert!(told, "call {call} is limited until {limited:?}, and says {error:?}");
+        }
+    }
+
+    // --- What the breaker is told ---------------------------------------------------------------
+
+    /// An attempt that ended is about to be reported.
+    fn tells(
+        &mut self,
+        call: usize,
+        now: u64,
+        attempt: Attempt,
+        result: Option<Result<(), Fault>>,
+        shared: &Shared,
+    ) {
+        let closed = self.opened.is_none() && !self.half_open;
+        if shared.breaker.is_none() || !closed || attempt.phase != Some(self.phase) {
+            return;
+        }
+        let class = match result {
+            Some(Ok(())) => None,
+            Some(Err(fault)) => Some(fault.verdict().class),
+            None => Some(Class::Timeout),
+        };
+        // Cut by the deadline, it might have been about to answer.
+        let timed_out = class == Some(Class::Timeout) && (now >= attempt.ends || result.is_none());
+        if (timed_out && attempt.cut) || class.is_some_and(|class| !class.fails()) {
+            return;
+        }
+        self.telling = Some(Telling {
+            call,
+            now,
+            took: now.saturating_sub(attempt.granted),
+            failed: class.is_some(),
+            old: attempt.steps != self.steps || now >= attempt.granted + 15 * 60 * S,
+            late: shared.metrics.raw().breaker.late_outcomes,
+        });
+    }
+
+    /// What it was told had it open, or not.
+    fn told(&mut self, shared: &Shared, opened: bool) {
+        let Some(told) = self.telling.take() else {
+            assert!(!opened || self.half_open, "the breaker opens, and was told nothing");
+            return;
+        };
+        let call = told.call;
+        if shared.metrics.raw().breaker.late_outcomes > told.late {
+            assert!(told.old && !opened, "what became of call {call} comes late");
+            return;
+        }
+        let (window, breaker) = (shared.window.as_ref(), shared.breaker.as_ref());
+        self.outcomes.enter(window, told.now, told.failed, told.took);
+        let opens = breaker.is_some_and(|breaker| self.outcomes.open(breaker.rule(), window));
+        assert!(opens || !opened, "the breaker opens by call {call}, and nothing says so");
+        assert!(opened || !opens, "the breaker does not open by call {call}");
+    }
+
+    // --- What the limiter gives -----------------------------------------------------------------
+
+    /// Somebody reserves by hand, again if it has a number.
+    pub(crate) fn reserves(&mut self, again: Option<usize>) -> usize {
+        let number = again.unwrap_or(self.reservations);
+        self.reservations = self.reservations.max(number + 1);
+        self.reserving = Some(number);
+        number
+    }
+
+    /// What was reserved by hand is for a call that begins.
+    pub(crate) fn begins(&mut self, number: usize) {
+        let before = self.held.len();
+        self.held.retain(|held| held.by_hand != Some(number));
+        assert!(self.held.len() + 1 == before, "reservation {number} is of nothing");
+        self.note(format_args!("reservation {number} begins"));
+    }
+
+    /// The limiter was asked for a request and `tokens`.
+    pub(crate) fn taken(&mut self, now: u64, tokens: u32, taken: Result<Taken, Limited>) {
+        let by_hand = self.reserving.take();
+        let who = by_hand.map_or("call", |_| "reservation");
+        let number = by_hand.unwrap_or(self.current);
+        let until = taken.err().map(|limited| limited.admits_at);
+        self.note(format_args!("{who} {number} takes {tokens}: {until:?}"));
+        self.answers(now, tokens, until);
+        let Some(buckets) = &mut self.buckets else { return };
+        if let Ok(taken) = taken {
+            let parts = buckets.take(now, tokens.into());
+            self.held.push(Held { by_hand, taken, tokens, parts, now });
+            self.takings += 1;
+            return;
+        }
+        let (takings, until) = (self.takings, until.unwrap_or(Instant::MAX));
+        let promised = match by_hand {
+            Some(number) => {
+                self.promised.resize(self.reservations, Promised { at: u64::MAX, takings: 0 });
+                let next = Promised { at: until.as_micros(), takings };
+                Some(core::mem::replace(&mut self.promised[number], next))
+            }
+            None => {
+                self.calls[number].limited = Some(until);
+                self.calls[number].promised.take()
+            }
+        };
+        let broken = promised.is_some_and(|was| was.takings == takings && was.at <= now);
+        assert!(!broken, "{who} {number} waited as long as it was told, and is refused");
+    }
+
+    /// It was asked whether it would have them at `at`.
+    pub(crate) fn looked(&mut self, at: u64, tokens: u32, seen: Result<(), Limited>) {
+        let until = seen.err().map(|limited| limited.admits_at);
+        self.answers(at, tokens, until);
+        self.calls[self.current].limited = until;
+    }
+
+    fn answers(&mut self, at: u64, tokens: u32, until: Option<Instant>) {
+        let Some(buckets) = &mut self.buckets else { return };
+        if buckets.is_beyond(tokens.into()) {
+            assert!(until == Some(Instant::MAX), "more than there ever are: {until:?}");
+            return;
+        }
+        let Some(until) = until else {
+            let had = buckets.grants(at, tokens.into());
+            assert!(had, "the limiter gives a request or {tokens} tokens that are not there");
+            return;
+        };
+        let longest = buckets.longest_wait(at, tokens.into());
+        assert!(longest > 0, "the limiter refuses what is there, until {until:?}");
+        assert!(until.as_micros() > at, "refused at {at} until {until:?}");
+        let wait = (until.as_micros() - at).saturating_sub(1);
+        assert!(wait <= longest.div_ceil(1_000), "refused for {wait} µs, and {longest} ns lack");
+    }
+
+    /// What was taken is given back.
+    pub(crate) fn refunded(&mut self, taken: Taken) {
+        let by_hand = self.reserving;
+        let is = |held: &Held| held.by_hand == by_hand && held.taken == taken;
+        let at = self.held.iter().position(is);
+        let held = self.held.swap_remove(at.expect("it was taken"));
+        self.note(format_args!("{} tokens go back", held.tokens));
+        if let Some(buckets) = &mut self.buckets {
+            buckets.refund(&held.parts);
+        }
+    }
+
+    /// A call took `actual` tokens.
+    pub(crate) fn settled(&mut self, now: u64, estimated: u32, actual: u32) {
+        self.note(format_args!("{actual} tokens spent, {estimated} estimated"));
+        self.takings += 1;
+        if let Some(buckets) = &mut self.buckets {
+            buckets.settle(now, estimated.into(), actual.into());
+        }
+    }
+
+    /// An attempt has what it needs of the limiter.
+    fn starts(&mut self, call: usize, now: u64) {
+        if self.buckets.is_none() {
+            return;
+        }
+        let estimate = self.estimate(call);
+        let mine = |held: &Held| {
+            held.by_hand.is_none() && held.now == now && held.tokens == estimate
+        };
+        let at = self.held.iter().position(mine);
+        assert!(at.is_some(), "call {call} attempts without a request");
+        at.into_iter().for_each(|at| drop(self.held.swap_remove(at)));
+    }
+
+    /// A refusal says what the limiter said.
+    fn limited(&self, call: usize, stage: Stage, wait: Option<Duration>, now: u64) {
+        let until = self.calls[call].limited;
+        let needs = until.filter(|&until| until < Instant::MAX);
+        let needs = needs.map(|until| until.since(Instant::from_micros(now)));
+        let told = match stage {
+            Stage::Limiter => wait == needs,
+            _ => wait.is_none() == needs.is_none() && wait >= needs,
+        };
+        assert!(told && until.is_some(), "call {call} is limited for {wait:?}, not {needs:?}");
     }
 
     pub(crate) fn ended(&mut self, call: usize, how: &Ended) {
@@ -375,6 +649,7 @@ impl Ledger {
     /// The clock stepped.
     pub(crate) const fn stepped(&mut self) {
         self.steps += 1;
+        self.takings += 1;
     }
 
     /// The metrics were reset.
@@ -386,6 +661,9 @@ impl Ledger {
 
     /// After every poll: parts add up, slots and permits are where the attempts are, retries are paid.
     pub(crate) fn check(&mut self, shared: &Shared) {
+        self.told(shared, false);
+        let lost = self.held.iter().any(|held| held.by_hand.is_none());
+        assert!(!lost, "what was taken is held by no attempt");
         let (raw, recent) = (shared.metrics.raw(), shared.metrics.snapshot());
         let happened: [_; PARTS] = array::from_fn(|n| self.counts[n] - self.baseline[n]);
         assert!(counted(&raw) == self.counts, "counted {raw:?}, happened {:?}", self.counts);
@@ -461,6 +739,14 @@ impl Ledger {
     pub(crate) fn check_rest(&mut self, shared: &Shared) {
         let under_way = self.under_way().count();
         assert!(under_way == 0, "{under_way} attempts are under way at rest");
+        assert!(self.held.is_empty(), "{} reservations are held at rest", self.held.len());
+        if let (Some(limiter), Some(buckets)) = (&shared.limiter, &mut self.buckets) {
+            let now = self.timeline.clock();
+            let left = buckets.there(now);
+            // Looked at in any case: it may find the clock set back.
+            let there = limiter.look(Instant::from_micros(now), left.unwrap_or(0) as u32);
+            assert!(left.is_none() || there.is_ok(), "{left:?} tokens are left, and {there:?}");
+        }
         if let Some(breaker) = &shared.breaker {
             let now = Instant::from_micros(self.timeline.clock());
             let (circuit, rule) = (breaker.circuit(), breaker.rule());
@@ -499,11 +785,10 @@ impl Ledger {
 }
 
 impl Call {
-    /// False if it had ended before.
-    fn end_attempt(&mut self, number: u32) -> bool {
-        let before = self.under_way.len();
-        self.under_way.retain(|attempt| attempt.number != number);
-        self.under_way.len() < before
+    /// None if it had ended before.
+    fn end_attempt(&mut self, number: u32) -> Option<Attempt> {
+        let at = self.under_way.iter().position(|attempt| attempt.number == number)?;
+        Some(self.under_way.remove(at))
     }
 }
 
@@ -512,6 +797,7 @@ const fn refused(reason: Reason) -> Option<Part> {
     match reason {
         Reason::BreakerOpen => Some(Part::BreakerOpen),
         Reason::BulkheadFull => Some(Part::BulkheadFull),
+        Reason::Limited => Some(Part::Limited),
         Reason::Budget => Some(Part::Budget),
         Reason::Window => Some(Part::Window),
         Reason::Deadline => Some(Part::Deadline),
@@ -536,6 +822,7 @@ const fn counted(snapshot: &Snapshot) -> [u64; PARTS] {
         *retries,
         refusals.breaker_open,
         refusals.bulkhead_full,
+        refusals.limited,
         refusals.budget,
         refusals.window,
         refusals.deadline,

@@ -4,8 +4,10 @@ use core::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use steadfast::policy::Growth;
-use steadfast::state::{Breaker, Budget, Bulkhead, Metrics};
-use steadfast::{Backoff, BudgetRule, Jitter, Policy, Rule, Strategy};
+use steadfast::state::{Breaker, Budget, Bulkhead, LimitRule, Limiter, Metrics};
+use steadfast::{Backoff, BudgetRule, Jitter, Policy, Rule, Strategy, Trip};
+
+use crate::outcomes::Watched;
 
 /// Chance: the same seed draws the same numbers on every machine.
 pub(crate) struct Dice(Xoshiro256PlusPlus);
@@ -13,6 +15,8 @@ pub(crate) struct Dice(Xoshiro256PlusPlus);
 /// What calls share.
 pub(crate) struct Shared {
     pub(crate) breaker: Option<Breaker>,
+    pub(crate) window: Option<Watched>,
+    pub(crate) limiter: Option<Limiter>,
     pub(crate) bulkhead: Option<Bulkhead>,
     pub(crate) budget: Option<Budget>,
     pub(crate) metrics: Metrics,
@@ -34,6 +38,8 @@ pub(crate) struct Terms {
     pub(crate) attempt_timeout: u64,
     pub(crate) deadline: u64,
     pub(crate) max_asked_wait: u64,
+    /// Tokens that an attempt is taken to need.
+    pub(crate) estimate: u32,
     /// A second attempt may be under way.
     pub(crate) hedges: bool,
     /// An attempt may outlive its time.
@@ -79,7 +85,11 @@ impl Shared {
     pub(crate) fn new(dice: &mut Dice) -> Self {
         let strategy = dice.pick(Strategy::ALL);
         let named = strategy.settings();
-        let rule = if dice.chance(30) { named.breaker } else { rule(dice) };
+        let window = if dice.chance(50) { Watched::new(dice) } else { None };
+        let rule = match dice.chance(30) {
+            true => named.breaker,
+            false => rule(dice, window.is_some()),
+        };
         let (paid, refill) = match (dice.chance(30), strategy) {
             (true, Strategy::Critical) => (named.budget, 15 * S),
             (true, _) => (named.budget, 60 * S),
@@ -87,21 +97,47 @@ impl Shared {
         };
         Self {
             breaker: dice.chance(85).then(|| Breaker::with_rule(rule)),
+            window,
+            limiter: dice.chance(50).then(|| Limiter::new(limits(dice))),
             bulkhead: dice.chance(70).then(|| Bulkhead::new(dice.between(1, 8) as u32)),
             budget: dice.chance(80).then(|| Budget::with_rule(paid)),
             metrics: Metrics::new(),
             refill,
         }
     }
+
+    /// Tokens that a call is taken to need: now and then more than there ever are.
+    pub(crate) fn estimate(&self, dice: &mut Dice) -> u32 {
+        let limit = self.limiter.as_ref().and_then(|limiter| limiter.rule().tokens_per_minute());
+        let limit = u64::from(limit.unwrap_or(1_000));
+        match dice.below(20) {
+            0 => 0,
+            1 => dice.between(limit, 2 * limit) as u32,
+            _ => dice.scale(1, limit) as u32,
+        }
+    }
 }
 
-fn rule(dice: &mut Dice) -> Rule {
+fn rule(dice: &mut Dice, judged: bool) -> Rule {
     let failures = dice.between(1, 23);
     let outcomes = dice.between(failures, 23);
     let open_for = micros(dice.scale(50 * MS, 300 * S));
-    let rule = Rule::try_new(failures as u32, outcomes as u32, open_for);
+    let rule = match judged && dice.chance(60) {
+        true => Rule::try_by(Trip::NEVER, open_for),
+        false => Rule::try_new(failures as u32, outcomes as u32, open_for),
+    };
     let rule = rule.unwrap_or_else(|error| panic!("{error}")).probes(dice.between(1, 5) as u32);
     if dice.chance(70) { rule } else { rule.lease(micros(dice.scale(50 * MS, 300 * S))) }
+}
+
+fn limits(dice: &mut Dice) -> LimitRule {
+    let requests = LimitRule::requests(dice.scale(1, 600) as u32);
+    let tokens = dice.scale(1, 1_000_000) as u32;
+    match dice.below(3) {
+        0 => requests,
+        1 => requests.and_tokens(tokens),
+        _ => LimitRule::tokens(tokens),
+    }
 }
 
 fn budget(dice: &mut Dice) -> (BudgetRule, u64) {
@@ -111,9 +147,10 @@ fn budget(dice: &mut Dice) -> (BudgetRule, u64) {
 }
 
 impl Terms {
-    pub(crate) fn new(dice: &mut Dice) -> Self {
+    pub(crate) fn new(dice: &mut Dice, shared: &Shared) -> Self {
+        let estimate = shared.estimate(dice);
         if dice.chance(40) {
-            return Self::of(dice.pick(Strategy::ALL));
+            return Self { estimate, ..Self::of(dice.pick(Strategy::ALL)) };
         }
         let min = dice.below(2) * dice.scale(MS, S);
         let added = micros(dice.scale(MS, 5 * S));
@@ -135,6 +172,7 @@ impl Terms {
             attempt_timeout: if dice.chance(20) { FOREVER } else { dice.scale(10 * MS, 120 * S) },
             deadline: dice.scale(50 * MS, 900 * S),
             max_asked_wait: if dice.chance(30) { FOREVER } else { dice.scale(100 * MS, 120 * S) },
+            estimate,
             hedges: false,
             overruns: false,
         }
@@ -161,6 +199,7 @@ impl Terms {
             attempt_timeout: timeout * S,
             deadline: deadline * S,
             max_asked_wait: asked * S,
+            estimate: 0,
             hedges: false,
             overruns: false,
         }
@@ -181,7 +220,10 @@ impl Terms {
                     .max_asked_wait(micros(self.max_asked_wait))
             }
         };
-        policy = policy.metrics(&shared.metrics);
+        policy = policy.metrics(&shared.metrics).estimate(self.estimate);
+        if let Some(watched) = &shared.window {
+            policy = policy.window(&*watched.window);
+        }
         policy = shared.breaker.iter().fold(policy, |policy, breaker| policy.breaker(breaker));
         policy = shared.bulkhead.iter().fold(policy, |policy, slots| policy.bulkhead(slots));
         shared.budget.iter().fold(policy, |policy, budget| policy.budget(budget))

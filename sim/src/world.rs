@@ -14,6 +14,7 @@ use steadfast::{Clock, Error, Instant, Observe, OrElseError, Policy, Sleep};
 use crate::clock::{Scale, Timeline, Until};
 use crate::executor::{Boxed, Executor};
 use crate::ledger::{Ended, Ledger};
+use crate::limit::Reserving;
 use crate::plan::{Dice, MS, S, Shared, Terms};
 use crate::provider::{Fault, Provider, Reply};
 use crate::{block, hedge};
@@ -47,7 +48,7 @@ pub fn run(seed: u64, print: bool) -> Report {
         // The shared state lives on, as in memory that a reboot keeps, or is made anew.
         for _ in 0..dice.between(1, 2) {
             let shared = Shared::new(&mut dice);
-            held(&ledger).forget();
+            held(&ledger).forget(&shared);
             for _ in 0..dice.between(1, 3) {
                 let horizon = dice.scale(S, 1800 * S);
                 let provider = Provider::new(&mut dice, timeline.world() + horizon);
@@ -108,8 +109,11 @@ enum Kind {
 
 impl World<'_> {
     fn live(&self, dice: &mut Dice, horizon: u64) {
-        let terms: [Terms; 3] = core::array::from_fn(|_| Terms::new(dice));
-        let policies = terms.map(|terms| (terms, terms.policy(self.shared).observer(self)));
+        let terms: [Terms; 3] = core::array::from_fn(|_| Terms::new(dice, self.shared));
+        let policies = terms.map(|terms| {
+            let policy = terms.policy(self.shared).observer(self);
+            (terms, if self.shared.limiter.is_some() { policy.limiter(self) } else { policy })
+        });
         thread::scope(|scope| {
             let mut executor = Executor::default();
             for _ in 0..dice.between(1, 30) {
@@ -222,6 +226,12 @@ impl World<'_> {
         let begin = self.timeline.world() + dice.below(horizon);
         self.timeline.until(Scale::World, begin).await;
         for _ in 0..dice.between(1, 8) {
+            let patience = if dice.chance(15) { dice.scale(MS, 100 * S) } else { u64::MAX };
+            if self.shared.limiter.is_some() && dice.chance(15) {
+                let reserving = Reserving::new(self.shared.estimate(&mut dice), &mut dice);
+                self.reserves(reserving, patience).await;
+                continue;
+            }
             let kind = dice.pick([
                 Kind::Told,
                 Kind::Told,
@@ -242,7 +252,6 @@ impl World<'_> {
             terms.hedges = matches!(kind, Kind::Hedge);
             terms.overruns = blocks && dice.chance(20);
             let call = self.book().call(terms);
-            let patience = if dice.chance(15) { dice.scale(MS, 100 * S) } else { u64::MAX };
             let until = self.timeline.world().saturating_add(patience);
             let until = self.timeline.until(Scale::World, until);
             let (fallback, length) = (dice.below(3), dice.scale(MS, 10 * S));
@@ -359,7 +368,7 @@ pub(crate) struct Device<'w> {
 impl Clock for Device<'_> {
     fn now(&self) -> Instant {
         let reading = self.world.timeline.read();
-        self.world.book().reads(self.call, reading.as_micros());
+        self.world.book().reads(self.call, reading.as_micros(), self.world.shared);
         reading
     }
 }
@@ -405,6 +414,10 @@ impl Future for Attempting<'_> {
             return Poll::Pending;
         };
         self.world.book().replied(self.call, self.number, result);
+        if result.is_ok() {
+            let estimate = self.world.book().estimate(self.call);
+            self.world.settle_tokens(estimate, &mut held(&self.world.dice));
+        }
         Poll::Ready(result.map(|()| !FELL_BACK))
     }
 }

@@ -1,0 +1,200 @@
+//! What is left of a minute's requests and tokens, in plain numbers, to hold a limiter to.
+
+use steadfast::state::LimitRule;
+
+/// Of both, as a limiter may say it: it rounds, so this is between two numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Buckets {
+    requests: Bucket,
+    tokens: Bucket,
+}
+
+/// What was taken of both.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts {
+    requests: Part,
+    tokens: Part,
+}
+
+/// When it is full again, in nanoseconds of the clock.
+#[derive(Clone, Copy)]
+struct Bucket {
+    per_minute: u64,
+    /// It holds more than a minute's worth by this, for what was rounded up.
+    slack: u64,
+    earliest: u64,
+    latest: u64,
+    /// By which reading it was last moved, in microseconds.
+    moved: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Part {
+    count: u64,
+    /// From when on it comes back.
+    earliest: u64,
+    latest: u64,
+    second: u64,
+}
+
+impl Buckets {
+    pub(crate) fn new(rule: &LimitRule) -> Self {
+        let bucket = |per_minute: Option<u32>, slack| Bucket {
+            per_minute: per_minute.unwrap_or(0).into(),
+            slack,
+            earliest: 0,
+            latest: 0,
+            moved: 0,
+        };
+        let requests = rule.requests_per_minute();
+        Self {
+            requests: bucket(requests, u64::from(requests.unwrap_or(0)) * UNIT),
+            tokens: bucket(rule.tokens_per_minute(), 256_000),
+        }
+    }
+
+    /// One request and `tokens` may be had at `now`.
+    pub(crate) fn grants(&mut self, now: u64, tokens: u64) -> bool {
+        self.both(tokens).into_iter().all(|(bucket, count)| bucket.may_have(now, count))
+    }
+
+    pub(crate) fn take(&mut self, now: u64, tokens: u64) -> Parts {
+        let Self { requests, tokens: of_tokens } = self;
+        Parts { requests: requests.take(now, 1), tokens: of_tokens.take(now, tokens) }
+    }
+
+    /// The longest wait that is explained, in nanoseconds: zero if they must be had.
+    pub(crate) fn longest_wait(&mut self, now: u64, tokens: u64) -> u64 {
+        let waits = self.both(tokens).map(|(bucket, count)| bucket.longest_wait(now, count));
+        waits[0].max(waits[1])
+    }
+
+    /// More tokens than there ever are.
+    pub(crate) const fn is_beyond(&self, tokens: u64) -> bool {
+        self.tokens.per_minute > 0 && tokens > self.tokens.per_minute
+    }
+
+    pub(crate) fn refund(&mut self, parts: &Parts) {
+        self.requests.refund(&parts.requests);
+        self.tokens.refund(&parts.tokens);
+    }
+
+    pub(crate) fn settle(&mut self, now: u64, estimated: u64, actual: u64) {
+        match actual.checked_sub(estimated) {
+            Some(more) if more > 0 => self.tokens.charge(now, more),
+            _ => self.tokens.give_back(estimated - actual.min(estimated)),
+        }
+    }
+
+    /// Tokens that must be there, if a request is and there is no debt.
+    pub(crate) fn there(&mut self, now: u64) -> Option<u64> {
+        let left = self.tokens.left(now);
+        (self.longest_wait(now, 0) == 0).then_some(left)
+    }
+
+    fn both(&mut self, tokens: u64) -> [(&mut Bucket, u64); 2] {
+        [(&mut self.requests, 1), (&mut self.tokens, tokens)]
+    }
+}
+
+impl Bucket {
+    fn may_have(&mut self, now: u64, count: u64) -> bool {
+        self.read(now);
+        let missing = self.earliest.saturating_sub(now * NANOS);
+        self.per_minute == 0 || missing + self.price(count) <= MINUTE + self.slack
+    }
+
+    fn longest_wait(&mut self, now: u64, count: u64) -> u64 {
+        self.read(now);
+        let missing = self.latest.saturating_sub(now * NANOS);
+        match self.per_minute {
+            0 => 0,
+            _ => (missing + self.price_up(count)).saturating_sub(MINUTE),
+        }
+    }
+
+    fn left(&mut self, now: u64) -> u64 {
+        self.read(now);
+        let there = MINUTE.saturating_sub(self.latest.saturating_sub(now * NANOS) + UNIT);
+        (u128::from(there) * u128::from(self.per_minute) / u128::from(MINUTE)) as u64
+    }
+
+    /// A clock that was set back by more than about nine seconds stood still.
+    fn read(&mut self, now: u64) {
+        let second = |micros: u64| micros >> SECOND_SHIFT;
+        if second(self.moved) > second(now) + 8 {
+            let still = |full: u64, since| now * NANOS + full.saturating_sub(since);
+            self.earliest = still(self.earliest, self.moved * NANOS);
+            self.latest = still(self.latest, self.began());
+            self.moved = now;
+        }
+    }
+
+    fn take(&mut self, now: u64, count: u64) -> Part {
+        self.read(now);
+        let (earliest, latest) = (self.earliest.max(now * NANOS), self.latest.max(now * NANOS));
+        if self.per_minute > 0 {
+            self.earliest = earliest + self.price(count);
+            self.latest = latest + self.price_up(count);
+            self.moved = now;
+        }
+        Part { count, earliest, latest, second: now >> SECOND_SHIFT }
+    }
+
+    /// What time has not given back by when it was last moved, to a second of 2^20 µs.
+    fn refund(&mut self, part: &Part) {
+        if (self.moved >> SECOND_SHIFT) + 8 < part.second {
+            // The clock was set back, and nobody knows.
+            return;
+        }
+        let (price, up) = (self.price(part.count), self.price_up(part.count));
+        let least = self.began().saturating_sub(part.latest).min(up);
+        let most = (self.moved * NANOS).saturating_sub(part.earliest).min(price);
+        self.fill(up - least, price - most);
+    }
+
+    fn give_back(&mut self, count: u64) {
+        self.fill(self.price_up(count), self.price(count));
+    }
+
+    fn fill(&mut self, most: u64, least: u64) {
+        self.earliest = self.earliest.saturating_sub(most).max(self.began());
+        self.latest = self.latest.saturating_sub(least).max(self.moved * NANOS);
+    }
+
+    fn charge(&mut self, now: u64, count: u64) {
+        if self.per_minute == 0 {
+            return;
+        }
+        // An old reading fills no bucket.
+        let old = now >> SECOND_SHIFT < self.moved >> SECOND_SHIFT;
+        let at = if old { self.began() } else { now * NANOS };
+        let (price, up) = (self.price(count), self.price_up(count));
+        self.earliest = (self.earliest.max(at) + price).min(at + 2 * MINUTE);
+        self.latest = (self.latest.max(at) + up).min(at + 2 * MINUTE);
+        self.moved = at / NANOS;
+    }
+
+    /// The time in which so many come back.
+    fn price(&self, count: u64) -> u64 {
+        match self.per_minute {
+            0 => 0,
+            limit => (u128::from(count) * u128::from(MINUTE) / u128::from(limit)) as u64,
+        }
+    }
+
+    fn price_up(&self, count: u64) -> u64 {
+        if count == 0 { 0 } else { self.price(count) + 1 + UNIT }
+    }
+
+    const fn began(&self) -> u64 {
+        (self.moved >> SECOND_SHIFT << SECOND_SHIFT) * NANOS
+    }
+}
+
+/// A microsecond.
+const NANOS: u64 = 1_000;
+const MINUTE: u64 = 60_000_000 * NANOS;
+/// What a limiter counts in: 62.5 ns.
+const UNIT: u64 = 63;
+const SECOND_SHIFT: u32 = 20;
