@@ -180,6 +180,31 @@ fn readings_that_come_out_of_order_give_no_more() {
 }
 
 #[test]
+fn a_debt_stays_one_however_often_the_clock_is_set_back() {
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    // The last microsecond of a second of 2^20 µs, all of which counts as missing each time.
+    let end_of = |second: u64| at((second << 20) + 0xf_ffff);
+    limiter.settle(end_of(10_000), 0, 5_000);
+    for number in 1..40 {
+        let now = end_of(10_000 - 10 * number);
+        let refused = limiter.try_reserve(now, 0).map(drop).unwrap_err();
+        assert!(refused.admits_at <= now.after(Duration::from_secs(62)), "{number}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_reservation_goes_back_though_another_was_made_by_an_earlier_reading() {
+    let now = 100 << 20;
+    for behind in [1, 3_444_130, 8 << 20] {
+        let limiter = Limiter::new(LimitRule::requests(3));
+        let held = limiter.try_reserve(at(now), 0).unwrap();
+        spend(&limiter, at(now - behind), 0).unwrap();
+        drop(held);
+        assert_eq!(taken(&limiter, at(now), 3), 2, "{behind}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_settled_by_an_old_reading_fills_no_bucket() {
     for old in [0, 20_000_000, 59_000_000, 3_000_000_000] {
         let limiter = Limiter::new(LimitRule::tokens(60_000));

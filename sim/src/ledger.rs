@@ -603,9 +603,8 @@ impl Ledger {
             return;
         }
         let estimate = self.estimate(call);
-        let mine = |held: &Held| {
-            held.by_hand.is_none() && held.now == now && held.tokens == estimate
-        };
+        let mine =
+            |held: &Held| held.by_hand.is_none() && held.now == now && held.tokens == estimate;
         let at = self.held.iter().position(mine);
         assert!(at.is_some(), "call {call} attempts without a request");
         at.into_iter().for_each(|at| drop(self.held.swap_remove(at)));

@@ -77,7 +77,8 @@ impl World<'_> {
 
     /// Nobody else takes any: then there is enough when it says so.
     fn keeps_its_word(&self, tokens: u32, refused: Option<Limited>) {
-        let Some(Limited { admits_at }) = refused.filter(|limited| limited.admits_at < Instant::MAX)
+        let Some(Limited { admits_at }) =
+            refused.filter(|limited| limited.admits_at < Instant::MAX)
         else {
             return;
         };

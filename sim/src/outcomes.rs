@@ -31,7 +31,8 @@ struct Outcome {
 impl Watched {
     pub(crate) fn new(dice: &mut Dice) -> Option<Self> {
         let none = WindowRule::NONE;
-        let outcomes = if dice.chance(80) { dice.scale(1, 40) } else { dice.scale(20, 1024) } as u32;
+        let outcomes =
+            if dice.chance(80) { dice.scale(1, 40) } else { dice.scale(20, 1024) } as u32;
         let over = match dice.chance(50) {
             true => none.try_over_last(outcomes),
             false => none.try_within(micros(dice.scale(50 * MS, 1800 * S))),

@@ -78,7 +78,9 @@ impl Bucket {
         let (hot, cold) = self.words.load();
         match now.since(cold) {
             Since::Never => {
-                let next = (now.units.wrapping_add(lead(hot, cold)), now.second);
+                // No more than is ever missing: it counts the second anew each time.
+                let missing = lead(hot, cold).min(2 * MINUTE);
+                let next = (now.units.wrapping_add(missing), now.second);
                 self.words.replace((hot, cold), next, WHEN_TAKEN);
                 self.words.load()
             }
@@ -121,8 +123,9 @@ impl Bucket {
     /// Gives back what of `part` has not come back by itself, as of when the bucket was last moved.
     pub(super) fn refund(&self, part: Part) {
         let (_, cold) = self.words.load();
-        let back = match cold.wrapping_sub(part.second) {
-            0..=REFILLED_SECONDS => match (cold << SECOND_SHIFT).wrapping_sub(part.since) {
+        // By a reading of a moment before, it may have been moved after.
+        let back = match cold.wrapping_sub(part.second).wrapping_add(STEP_SECONDS) {
+            0..=BACK_WITHIN => match (cold << SECOND_SHIFT).wrapping_sub(part.since) {
                 passed @ 0..=0x7fff_ffff => passed,
                 _ => 0,
             },
@@ -235,5 +238,6 @@ const MOST_AHEAD: u32 = 2 * MINUTE + ((STEP_SECONDS + 2) << SECOND_SHIFT);
 const IDLE_SECONDS: u32 = 2 * MINUTE.div_ceil(1 << SECOND_SHIFT) + 2;
 /// What was taken, with all that was missing before, is back after so many.
 const REFILLED_SECONDS: u32 = MINUTE.div_ceil(1 << SECOND_SHIFT);
+const BACK_WITHIN: u32 = STEP_SECONDS + REFILLED_SECONDS;
 // What was moved before that is told from what is to come, when the word comes round.
 const _: () = assert!((MOST_AHEAD as u64 + ((IDLE_SECONDS as u64 + 1) << SECOND_SHIFT)) < 1 << 32);
