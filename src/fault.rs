@@ -21,3 +21,24 @@ pub(crate) const DOUBLE_COUNT: bool = cfg!(fault = "double_count");
 
 /// Every retry is paid.
 pub(crate) const FREE_RETRY: bool = cfg!(fault = "free_retry");
+
+/// A reservation that is dropped is not given back.
+pub(crate) const LOST_REFUND: bool = cfg!(fault = "lost_refund");
+
+/// What a call took beyond its estimate is not charged for.
+pub(crate) const FREE_TOKENS: bool = cfg!(fault = "free_tokens");
+
+/// A limiter rounds down until when it refuses.
+pub(crate) const EARLY_LIMIT: bool = cfg!(fault = "early_limit");
+
+/// A retry that the limiter refuses is not counted as refused.
+pub(crate) const UNCOUNTED_LIMIT: bool = cfg!(fault = "uncounted_limit");
+
+/// A window over outcomes counts on from what was before it opened.
+pub(crate) const KEPT_WINDOW: bool = cfg!(fault = "kept_window");
+
+/// A slice begins with what was counted in its place before.
+pub(crate) const STALE_SLICE: bool = cfg!(fault = "stale_slice");
+
+/// What failed is not slow besides.
+pub(crate) const MISSED_SLOW: bool = cfg!(fault = "missed_slow");

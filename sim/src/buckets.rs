@@ -92,7 +92,7 @@ impl Buckets {
         (self.longest_wait(now, 0) == 0).then_some(left)
     }
 
-    fn both(&mut self, tokens: u64) -> [(&mut Bucket, u64); 2] {
+    const fn both(&mut self, tokens: u64) -> [(&mut Bucket, u64); 2] {
         [(&mut self.requests, 1), (&mut self.tokens, tokens)]
     }
 }

@@ -605,9 +605,10 @@ impl Ledger {
         let estimate = self.estimate(call);
         let mine =
             |held: &Held| held.by_hand.is_none() && held.now == now && held.tokens == estimate;
-        let at = self.held.iter().position(mine);
-        assert!(at.is_some(), "call {call} attempts without a request");
-        at.into_iter().for_each(|at| drop(self.held.swap_remove(at)));
+        let Some(at) = self.held.iter().position(mine) else {
+            panic!("call {call} attempts without a request")
+        };
+        self.held.swap_remove(at);
     }
 
     /// A refusal says what the limiter said.

@@ -86,7 +86,7 @@ impl World<'_> {
         assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
     }
 
-    fn limiter(&self) -> &Limiter {
+    const fn limiter(&self) -> &Limiter {
         self.shared.limiter.as_ref().expect("it is asked for")
     }
 

@@ -4,6 +4,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
 use steadfast::{Class, Classify, Retry, Verdict};
 
@@ -29,14 +30,19 @@ enum Weather {
     Outage,
     BrownOut,
     Limiting,
+    /// So many a minute, and the rest of the minute to wait.
+    Metered(u64),
     Hanging,
     /// Answers come, and nobody is woken.
     Silent,
     Mixed,
 }
 
-/// Its weather, each until when.
-pub(crate) struct Provider(Vec<(u64, Weather)>);
+/// Its weather, each until when; and the minute of its clock, with what it served in it.
+pub(crate) struct Provider {
+    spells: Vec<(u64, Weather)>,
+    served: Mutex<(u64, u64)>,
+}
 
 /// What one attempt will get.
 pub(crate) struct Reply<'w> {
@@ -64,24 +70,26 @@ impl Provider {
         let mut until = 0;
         while until < horizon {
             until += dice.scale((horizon / 64).max(1), horizon);
+            let metered = Weather::Metered(dice.scale(1, 100));
             let weather = dice.pick([
                 Weather::Fine,
                 Weather::Fine,
                 Weather::Outage,
                 Weather::BrownOut,
                 Weather::Limiting,
+                metered,
                 Weather::Hanging,
                 Weather::Silent,
                 Weather::Mixed,
             ]);
             spells.push((until, weather));
         }
-        Self(spells)
+        Self { spells, served: Mutex::new((0, 0)) }
     }
 
     pub(crate) fn reply<'w>(&self, timeline: &'w Timeline, dice: &mut Dice) -> Reply<'w> {
         let now = timeline.world();
-        let spell = self.0.iter().find(|&&(until, _)| now < until);
+        let spell = self.spells.iter().find(|&&(until, _)| now < until);
         let weather = match spell.map_or(Weather::Fine, |&(_, weather)| weather) {
             Weather::Mixed => dice.pick([
                 Weather::Fine,
@@ -107,6 +115,7 @@ impl Provider {
                 let asked = dice.below(8).min(1) * dice.scale(1, 90 * S);
                 (quick, failing(80, dice, Fault::RateLimited(Duration::from_micros(asked))))
             }
+            Weather::Metered(most) => (quick, self.serve(now, most)),
             Weather::Hanging => (FOREVER, Ok(())),
             Weather::Fine | Weather::Silent | Weather::Mixed => {
                 let fault = dice.pick([Fault::Reset, Fault::BadRequest, Fault::Interrupted]);
@@ -115,6 +124,17 @@ impl Provider {
         };
         let ready = timeline.until(Scale::World, now.saturating_add(after));
         Reply { ready, wakes: !matches!(weather, Weather::Hanging | Weather::Silent), result }
+    }
+
+    fn serve(&self, now: u64, most: u64) -> Result<(), Fault> {
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let (minute, passed) = (now / MINUTE, now % MINUTE);
+        let before = if served.0 == minute { served.1 } else { 0 };
+        if before == most {
+            return Err(Fault::RateLimited(Duration::from_micros(MINUTE - passed)));
+        }
+        *served = (minute, before + 1);
+        Ok(())
     }
 }
 
@@ -131,3 +151,5 @@ impl Future for Reply<'_> {
         Poll::Pending
     }
 }
+
+const MINUTE: u64 = 60 * S;

@@ -706,6 +706,9 @@ impl Refusal {
             Reason::BreakerOpen => Tally::BreakerOpen,
             Reason::Gated => Tally::Gated,
             Reason::BulkheadFull => Tally::BulkheadFull,
+            Reason::Limited if fault::UNCOUNTED_LIMIT && matches!(self.stage, Stage::Retry) => {
+                return None;
+            }
             Reason::Limited => Tally::Limited,
             Reason::Budget => Tally::Budget,
             Reason::Window => Tally::Window,

@@ -6,6 +6,7 @@ use core::fmt;
 use super::bucket::{Bucket, Part, Reading, UNIT_SHIFT, time};
 use super::limit_rule::LimitRule;
 use crate::clock::Instant;
+use crate::fault;
 
 /// Two buckets, of requests and of tokens, that calls share: 24 bytes, no lock, no heap.
 ///
@@ -226,6 +227,7 @@ impl SharedBuckets {
         match time(actual.saturating_sub(estimated), rule.tokens) {
             // As if none of it had come back meanwhile: that depends on what others took.
             0 => self.tokens.give_back(time(estimated.saturating_sub(actual), rule.tokens)),
+            _ if fault::FREE_TOKENS => {}
             more => self.tokens.charge(Reading::of(now), more),
         }
     }
@@ -259,7 +261,7 @@ impl<L: Limit + Clone> Reservation<L> {
 
 impl<L: Limit> Drop for Reservation<L> {
     fn drop(&mut self) {
-        if let Some(taken) = self.taken {
+        if let (Some(taken), false) = (self.taken, fault::LOST_REFUND) {
             self.limiter.refund(taken);
         }
     }
@@ -275,7 +277,11 @@ impl<L: Limit> Spent<L> {
 impl Limited {
     /// `wait` in units of 2^-4 µs.
     const fn at(now: Instant, wait: u32) -> Self {
-        Self { admits_at: now.plus(wait.div_ceil(1 << UNIT_SHIFT) as u64) }
+        let micros = match fault::EARLY_LIMIT {
+            true => wait >> UNIT_SHIFT,
+            false => wait.div_ceil(1 << UNIT_SHIFT),
+        };
+        Self { admits_at: now.plus(micros as u64) }
     }
 }
 

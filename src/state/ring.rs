@@ -3,6 +3,7 @@
 use super::evidence::{ClosedPhase, Seen};
 use super::window_rule::{MOST_OUTCOMES, WindowRule};
 use super::word::{AtomicWord, meet};
+use crate::fault;
 
 /// A window over outcomes: a bit for each that failed, and one for each that was slow, in two rings.
 ///
@@ -31,7 +32,7 @@ struct RingHead(u32);
 
 impl RingHead {
     const fn is_of(self, epoch: u32) -> bool {
-        self.0 >> KIND_SHIFT == epoch << 2 | RING
+        self.0 >> KIND_SHIFT == epoch << 2 | RING || fault::KEPT_WINDOW && self.is_ring()
     }
 
     const fn is_ring(self) -> bool {

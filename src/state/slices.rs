@@ -5,6 +5,7 @@ use super::ring::{FULL_WINDOW, KIND_SHIFT, STRAGGLERS, TO_OWN_PLACE, empty};
 use super::window_rule::WindowRule;
 use super::word::{AtomicWord, meet};
 use crate::clock::Instant;
+use crate::fault;
 
 /// A window over a time, in slices of it: how many outcomes each saw, how many failures, how many slow.
 ///
@@ -174,7 +175,10 @@ impl Slice {
 
     /// What a word says of it.
     const fn count_in(self, word: u32) -> u32 {
-        if word >> SLICE_SHIFT == self.tag() { word & SLICE_COUNT } else { 0 }
+        match word >> SLICE_SHIFT == self.tag() || fault::STALE_SLICE {
+            true => word & SLICE_COUNT,
+            false => 0,
+        }
     }
 
     /// The same word with one outcome more, if there is room for it.

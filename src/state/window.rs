@@ -9,6 +9,7 @@ use super::slices::{COUNTS, FEWEST_SLICES, Slices};
 use super::window_rule::WindowRule;
 use super::word::AtomicWord;
 use crate::clock::{Instant, micros};
+use crate::fault;
 
 /// Outcomes to judge a circuit by, beside its own history: failures and slow ones, by number and by
 /// rate.
@@ -106,8 +107,9 @@ impl<const WORDS: usize> SharedWindow<WORDS> {
         if rule.is_none() || rule.words() > WORDS {
             return false;
         }
-        let seen =
-            Seen { failed: matches!(outcome, Outcome::Failure), slow: rule.is_slow(micros(took)) };
+        let failed = matches!(outcome, Outcome::Failure);
+        let slow = rule.is_slow(micros(took)) && !(failed && fault::MISSED_SLOW);
+        let seen = Seen { failed, slow };
         match rule.within {
             0 => Ring::of(&self.head, &self.cells).enter(rule, phase, seen),
             within => Slices::of(&self.head, &self.cells).enter(rule, phase, seen, now, within),
