@@ -260,6 +260,17 @@ fn the_longest_debt_is_paid_to_the_last_token() {
 }
 
 #[test]
+fn a_bucket_that_nobody_took_from_is_full_by_any_clock() {
+    for eighth in 0..=7 {
+        // Seconds of 2^20 µs come round after 2^32 of them.
+        for now in [eighth << 49, (eighth << 49) + (1 << 51) - 1, u64::MAX - (eighth << 49)] {
+            let limiter = Limiter::new(LimitRule::tokens(60));
+            assert!(limiter.try_reserve(at(now), 60).is_ok(), "{now}");
+        }
+    }
+}
+
+#[test]
 fn an_idle_bucket_is_full_however_long_it_was_idle() {
     // The hot word comes round every 2^28 µs: everywhere on that circle, and some times around it.
     for eighth in 0..80 {

@@ -30,7 +30,8 @@ struct Bucket {
 
 #[derive(Clone, Copy)]
 struct Part {
-    count: u64,
+    price: u64,
+    price_up: u64,
     /// From when on it comes back.
     earliest: u64,
     latest: u64,
@@ -53,9 +54,32 @@ impl Buckets {
         }
     }
 
-    /// One request and `tokens` may be had at `now`.
-    pub(crate) fn grants(&mut self, now: u64, tokens: u64) -> bool {
-        self.both(tokens).into_iter().all(|(bucket, count)| bucket.may_have(now, count))
+    /// Holds an answer to them: whether one request and `tokens` were there at `now`, or until when not.
+    pub(crate) fn check(&mut self, now: u64, tokens: u64, refused_until: Option<u64>) {
+        let limit = self.tokens.per_minute;
+        if limit > 0 && tokens > limit {
+            assert!(refused_until == Some(u64::MAX), "more than there ever are: {refused_until:?}");
+            return;
+        }
+        let Some(until) = refused_until else {
+            let had = self.both(tokens).into_iter().all(|(bucket, count)| bucket.has(now, count));
+            assert!(had, "the limiter gives a request or {tokens} tokens that are not there");
+            return;
+        };
+        let longest = self.longest_wait(now, tokens);
+        assert!(longest > 0, "the limiter refuses what is there, until {until}");
+        assert!(until > now, "refused at {now} until {until}");
+        let wait = until - now - 1;
+        assert!(wait <= longest.div_ceil(NANOS), "refused for {wait} µs, and {longest} ns lack");
+    }
+
+    /// It keeps its share.
+    pub(crate) fn follow(&mut self, rule: &LimitRule) {
+        let next = Self::new(rule);
+        for (bucket, next) in [(&mut self.requests, next.requests), (&mut self.tokens, next.tokens)]
+        {
+            (bucket.per_minute, bucket.slack) = (next.per_minute, next.slack);
+        }
     }
 
     pub(crate) fn take(&mut self, now: u64, tokens: u64) -> Parts {
@@ -64,14 +88,9 @@ impl Buckets {
     }
 
     /// The longest wait that is explained, in nanoseconds: zero if they must be had.
-    pub(crate) fn longest_wait(&mut self, now: u64, tokens: u64) -> u64 {
+    fn longest_wait(&mut self, now: u64, tokens: u64) -> u64 {
         let waits = self.both(tokens).map(|(bucket, count)| bucket.longest_wait(now, count));
         waits[0].max(waits[1])
-    }
-
-    /// More tokens than there ever are.
-    pub(crate) const fn is_beyond(&self, tokens: u64) -> bool {
-        self.tokens.per_minute > 0 && tokens > self.tokens.per_minute
     }
 
     pub(crate) fn refund(&mut self, parts: &Parts) {
@@ -98,7 +117,7 @@ impl Buckets {
 }
 
 impl Bucket {
-    fn may_have(&mut self, now: u64, count: u64) -> bool {
+    fn has(&mut self, now: u64, count: u64) -> bool {
         self.read(now);
         let missing = self.earliest.saturating_sub(now * NANOS);
         self.per_minute == 0 || missing + self.price(count) <= MINUTE + self.slack
@@ -133,12 +152,12 @@ impl Bucket {
     fn take(&mut self, now: u64, count: u64) -> Part {
         self.read(now);
         let (earliest, latest) = (self.earliest.max(now * NANOS), self.latest.max(now * NANOS));
+        let (price, price_up) = (self.price(count), self.price_up(count));
         if self.per_minute > 0 {
-            self.earliest = earliest + self.price(count);
-            self.latest = latest + self.price_up(count);
+            (self.earliest, self.latest) = (earliest + price, latest + price_up);
             self.moved = now;
         }
-        Part { count, earliest, latest, second: now >> SECOND_SHIFT }
+        Part { price, price_up, earliest, latest, second: now >> SECOND_SHIFT }
     }
 
     /// What time has not given back by when it was last moved, to a second of 2^20 µs.
@@ -147,10 +166,9 @@ impl Bucket {
             // The clock was set back, and nobody knows.
             return;
         }
-        let (price, up) = (self.price(part.count), self.price_up(part.count));
-        let least = self.began().saturating_sub(part.latest).min(up);
-        let most = (self.moved * NANOS).saturating_sub(part.earliest).min(price);
-        self.fill(up - least, price - most);
+        let least = self.began().saturating_sub(part.latest).min(part.price_up);
+        let most = (self.moved * NANOS).saturating_sub(part.earliest).min(part.price);
+        self.fill(part.price_up - least, part.price - most);
     }
 
     fn give_back(&mut self, count: u64) {
@@ -176,15 +194,16 @@ impl Bucket {
     }
 
     /// The time in which so many come back.
-    fn price(&self, count: u64) -> u64 {
+    const fn price(&self, count: u64) -> u64 {
         match self.per_minute {
             0 => 0,
-            limit => (u128::from(count) * u128::from(MINUTE) / u128::from(limit)) as u64,
+            // A number of tokens has 32 bits.
+            limit => (count as u128 * MINUTE as u128 / limit as u128) as u64,
         }
     }
 
-    fn price_up(&self, count: u64) -> u64 {
-        if count == 0 { 0 } else { self.price(count) + 1 + UNIT }
+    const fn price_up(&self, count: u64) -> u64 {
+        if count == 0 || self.per_minute == 0 { 0 } else { self.price(count) + 1 + UNIT }
     }
 
     const fn began(&self) -> u64 {

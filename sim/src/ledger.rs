@@ -560,20 +560,7 @@ impl Ledger {
 
     fn answers(&mut self, at: u64, tokens: u32, until: Option<Instant>) {
         let Some(buckets) = &mut self.buckets else { return };
-        if buckets.is_beyond(tokens.into()) {
-            assert!(until == Some(Instant::MAX), "more than there ever are: {until:?}");
-            return;
-        }
-        let Some(until) = until else {
-            let had = buckets.grants(at, tokens.into());
-            assert!(had, "the limiter gives a request or {tokens} tokens that are not there");
-            return;
-        };
-        let longest = buckets.longest_wait(at, tokens.into());
-        assert!(longest > 0, "the limiter refuses what is there, until {until:?}");
-        assert!(until.as_micros() > at, "refused at {at} until {until:?}");
-        let wait = (until.as_micros() - at).saturating_sub(1);
-        assert!(wait <= longest.div_ceil(1_000), "refused for {wait} µs, and {longest} ns lack");
+        buckets.check(at, tokens.into(), until.map(Instant::as_micros));
     }
 
     /// What was taken is given back.

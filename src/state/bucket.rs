@@ -52,8 +52,10 @@ enum Since {
 
 impl Bucket {
     pub(super) const fn new() -> Self {
-        // By a clock's first readings too, it was moved long ago.
-        Self { words: WordPair::new(0, 0u32.wrapping_sub(IDLE_SECONDS)) }
+        // By a clock's first readings too, it was moved long ago; and it was full then, for by some
+        // readings that is yet to come.
+        let long_ago = 0u32.wrapping_sub(IDLE_SECONDS);
+        Self { words: WordPair::new(long_ago << SECOND_SHIFT, long_ago) }
     }
 
     pub(super) fn take(&self, now: Reading, price: Price) -> Result<Part, u32> {
