@@ -5,7 +5,7 @@ use core::{array, fmt};
 use std::sync::Arc;
 
 use steadfast::policy::{Event, Made, Stage};
-use steadfast::state::{Limit as _, Limited, Phase, Snapshot, State, Taken};
+use steadfast::state::{Limit as _, LimitRule, Limited, Phase, Snapshot, State, Taken};
 use steadfast::{Budget, Class, Classify as _, Error, Instant, Reason, Retry};
 
 use crate::buckets::{Buckets, Parts};
@@ -44,7 +44,7 @@ pub(crate) struct Ledger {
     /// Who reserves by hand, or gives back, and how many did.
     pub(crate) reserving: Option<usize>,
     reservations: usize,
-    /// Moves at each taking, charge and step of the clock.
+    /// Moves at each taking, charge, other rule and step of the clock.
     takings: u64,
     /// When whoever reserves by hand was told that there is enough, as the takings were then.
     promised: Vec<Promised>,
@@ -201,7 +201,7 @@ impl Ledger {
         (self.calls_begun, self.attempts_made, self.hedges) = (0, 0, 0);
         (self.opened, self.half_open, self.late_before) = (None, false, 0);
         (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
-        self.buckets = shared.limiter.as_ref().map(|limiter| Buckets::new(limiter.rule()));
+        self.buckets = shared.limiter.as_ref().map(|limiter| Buckets::new(&limiter.rule()));
         self.climbed = self.timeline.climbed();
     }
 
@@ -573,6 +573,13 @@ impl Ledger {
         if let Some(buckets) = &mut self.buckets {
             buckets.refund(&held.parts);
         }
+    }
+
+    /// The limiter goes by another rule.
+    pub(crate) fn limits(&mut self, rule: &LimitRule) {
+        self.note(format_args!("limited by {rule:?}"));
+        self.takings += 1;
+        self.buckets.iter_mut().for_each(|buckets| buckets.follow(rule));
     }
 
     /// A call took `actual` tokens.

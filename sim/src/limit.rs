@@ -4,13 +4,21 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use std::sync::{Mutex, PoisonError};
+
 use steadfast::Instant;
-use steadfast::state::{Limit, Limited, Limiter, Reservation, Taken};
+use steadfast::state::{Limit, LimitRule, Limited, Reservation, SharedBuckets, Taken};
 
 use crate::clock::{Scale, Until};
 use crate::executor::Boxed;
 use crate::plan::{Dice, MS, S};
 use crate::world::World;
+
+/// A limiter whose rule changes.
+pub(crate) struct Limiting {
+    rule: Mutex<LimitRule>,
+    buckets: SharedBuckets,
+}
 
 /// Who reserves by hand, and what for.
 #[derive(Clone, Copy)]
@@ -37,6 +45,38 @@ struct Impatient<'w> {
     world: &'w World<'w>,
     work: Option<Boxed<'w, ()>>,
     until: Until<'w>,
+}
+
+impl Limiting {
+    pub(crate) const fn new(rule: LimitRule) -> Self {
+        Self { rule: Mutex::new(rule), buckets: SharedBuckets::new() }
+    }
+
+    pub(crate) fn rule(&self) -> LimitRule {
+        *self.rule.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn follow(&self, rule: LimitRule) {
+        *self.rule.lock().unwrap_or_else(PoisonError::into_inner) = rule;
+    }
+}
+
+impl Limit for Limiting {
+    fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited> {
+        self.buckets.take(&self.rule(), now, tokens)
+    }
+
+    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+        self.buckets.look(&self.rule(), at, tokens)
+    }
+
+    fn refund(&self, taken: Taken) {
+        self.buckets.refund(taken);
+    }
+
+    fn settle(&self, now: Instant, estimated: u32, actual: u32) {
+        self.buckets.settle(&self.rule(), now, estimated, actual);
+    }
 }
 
 impl Limit for World<'_> {
@@ -86,7 +126,7 @@ impl World<'_> {
         assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
     }
 
-    const fn limiter(&self) -> &Limiter {
+    const fn limiter(&self) -> &Limiting {
         self.shared.limiter.as_ref().expect("it is asked for")
     }
 

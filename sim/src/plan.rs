@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use rand::{Rng as _, SeedableRng as _, rngs::Xoshiro256PlusPlus};
 use steadfast::policy::Growth;
-use steadfast::state::{Breaker, Budget, Bulkhead, LimitRule, Limiter, Metrics};
+use steadfast::state::{Breaker, Budget, Bulkhead, LimitRule, Metrics};
 use steadfast::{Backoff, BudgetRule, Jitter, Policy, Rule, Strategy, Trip};
 
+use crate::limit::Limiting;
 use crate::outcomes::Watched;
 
 /// Chance: the same seed draws the same numbers on every machine.
@@ -16,7 +17,7 @@ pub(crate) struct Dice(Xoshiro256PlusPlus);
 pub(crate) struct Shared {
     pub(crate) breaker: Option<Breaker>,
     pub(crate) window: Option<Watched>,
-    pub(crate) limiter: Option<Limiter>,
+    pub(crate) limiter: Option<Limiting>,
     pub(crate) bulkhead: Option<Bulkhead>,
     pub(crate) budget: Option<Budget>,
     pub(crate) metrics: Metrics,
@@ -98,7 +99,7 @@ impl Shared {
         Self {
             breaker: dice.chance(85).then(|| Breaker::with_rule(rule)),
             window,
-            limiter: dice.chance(50).then(|| Limiter::new(limits(dice))),
+            limiter: dice.chance(50).then(|| Limiting::new(limits(dice))),
             bulkhead: dice.chance(70).then(|| Bulkhead::new(dice.between(1, 8) as u32)),
             budget: dice.chance(80).then(|| Budget::with_rule(paid)),
             metrics: Metrics::new(),
@@ -130,7 +131,7 @@ fn rule(dice: &mut Dice, judged: bool) -> Rule {
     if dice.chance(70) { rule } else { rule.lease(micros(dice.scale(50 * MS, 300 * S))) }
 }
 
-fn limits(dice: &mut Dice) -> LimitRule {
+pub(crate) fn limits(dice: &mut Dice) -> LimitRule {
     let requests = LimitRule::requests(dice.scale(1, 600) as u32);
     let tokens = dice.scale(1, 1_000_000) as u32;
     match dice.below(3) {

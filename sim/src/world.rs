@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
 use steadfast::policy::{Event, Made};
+use steadfast::state::LimitRule;
 use steadfast::{Clock, Error, Instant, Observe, OrElseError, Policy, Sleep};
 
 use crate::clock::{Scale, Timeline, Until};
 use crate::executor::{Boxed, Executor};
 use crate::ledger::{Ended, Ledger};
 use crate::limit::Reserving;
-use crate::plan::{Dice, MS, S, Shared, Terms};
+use crate::plan::{self, Dice, MS, S, Shared, Terms};
 use crate::provider::{Fault, Provider, Reply};
 use crate::{block, hedge};
 
@@ -92,6 +93,7 @@ enum Disturbance {
     ClockStep(i64),
     Disorder(u64),
     Reset,
+    Limits(LimitRule),
     Reboot,
 }
 
@@ -177,6 +179,10 @@ impl World<'_> {
         if dice.chance(30) {
             disturbances.push((begin + dice.below(horizon), Disturbance::Reset));
         }
+        if dice.chance(30) {
+            let limits = Disturbance::Limits(plan::limits(dice));
+            disturbances.push((begin + dice.below(horizon), limits));
+        }
         if dice.chance(40) {
             disturbances.push((begin + dice.below(horizon), Disturbance::Reboot));
         }
@@ -202,6 +208,12 @@ impl World<'_> {
                 assert!(reset.is_ok(), "metrics cannot be reset");
                 self.book().reset();
                 self.book().note(format_args!("the metrics are reset"));
+            }
+            Disturbance::Limits(rule) => {
+                if let Some(limiter) = &self.shared.limiter {
+                    limiter.follow(rule);
+                    self.book().limits(&rule);
+                }
             }
             Disturbance::Reboot => {
                 if held(&self.dice).chance(50) {
