@@ -5,15 +5,24 @@ use core::cell::{Cell, RefCell};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::sync::{Mutex, MutexGuard};
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use steadfast::policy::{Attempt, Events, Growth, Leave, Next, Run};
-use steadfast::state::{Attempts, Calls, FULL_WINDOW, Mode, Phase, Snapshot, Window, WindowRule};
+use steadfast::state::{
+    Attempts, Calls, FULL_WINDOW, Limit, LimitRule, Limited, Mode, Phase, Reservation,
+    SharedBuckets, Snapshot, Taken, Window, WindowRule,
+};
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Clock, Error, Event, Instant, Jitter,
     ManualClock, Metrics, Policy, Reason, Retry, Rule, Sleep, Trip, Verdict,
 };
+
+/// What is left of a limit, in plain numbers: the simulation's.
+#[path = "../../sim/src/buckets.rs"]
+mod buckets;
+use buckets::{Buckets, Parts};
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -38,6 +47,14 @@ struct Settings {
     slots: Option<u8>,
     budget: Option<(u16, u16, Length)>,
     judged: Option<Judged>,
+    limits: Option<(Limits, u16)>,
+}
+
+/// Requests and tokens a minute: none where it is zero.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+struct Limits {
+    requests: u8,
+    tokens: u32,
 }
 
 /// What else opens the breaker, and how it stays open.
@@ -73,6 +90,12 @@ enum Operation {
     Set(u64),
     /// Tells the breaker a mode, or to begin anew. By hand only.
     Force(u8),
+    /// Reserves by hand, in that place, so many tokens.
+    Reserve(bool, u16),
+    /// Drops what is reserved there, or begins its call, which takes so many.
+    Spend(bool, Option<u32>),
+    /// Changes the limits.
+    Limit(Limits),
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -148,12 +171,14 @@ fuzz_target!(|input: Input| {
         BudgetRule::try_new(u32::from(tokens % 12), per_success.into(), refill.get()).ok()
     });
     let budget = budget.map(Budget::with_rule);
+    let limiting = input.settings.limits.map(|(limits, _)| Limiting::new(limits.rule()));
     let metrics = Metrics::new();
     let shared = Shared {
         breaker: breaker.as_ref(),
         window: window.as_ref(),
         bulkhead: bulkhead.as_ref(),
         budget: budget.as_ref(),
+        limiting: limiting.as_ref(),
         metrics: &metrics,
     };
     let (policy, promised) = policy(&input.settings, &shared);
@@ -165,6 +190,9 @@ fuzz_target!(|input: Input| {
         by_driver(&policy, &promised, &shared, &clock, &input.operations);
     }
     // Whatever was held has come back.
+    if let Some(limiting) = &limiting {
+        limiting.is_at_rest(clock.now());
+    }
     let snapshot = metrics.snapshot();
     assert_eq!((snapshot.calls.in_flight, snapshot.attempts.in_flight), (0, 0));
     assert_eq!(bulkhead.as_ref().map_or(0, Bulkhead::taken), 0, "a slot was lost");
@@ -181,6 +209,7 @@ struct Shared<'a> {
     window: Option<&'a Window>,
     bulkhead: Option<&'a Bulkhead>,
     budget: Option<&'a Budget>,
+    limiting: Option<&'a Limiting>,
     metrics: &'a Metrics,
 }
 
@@ -195,6 +224,8 @@ struct Promised<'a> {
     backoff: Backoff,
     breaker: Option<&'a Breaker>,
     budget: Option<&'a Budget>,
+    limiting: Option<&'a Limiting>,
+    estimate: u32,
 }
 
 impl Promised<'_> {
@@ -266,6 +297,8 @@ fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifie
         backoff,
         breaker: shared.breaker,
         budget: shared.budget,
+        limiting: shared.limiting,
+        estimate: settings.limits.map_or(0, |(_, estimate)| estimate.into()),
     };
     let mut policy = Policy::new()
         .classify((|said: &Said| said.verdict()) as Classifier)
@@ -294,6 +327,9 @@ fn policy<'a>(settings: &Settings, shared: &Shared<'a>) -> (Policy<'a, Classifie
     if let Some(budget) = shared.budget {
         policy = policy.budget(budget);
     }
+    if let Some(limiting) = shared.limiting {
+        policy = policy.limiter(limiting).estimate(promised.estimate);
+    }
     (policy, promised)
 }
 
@@ -308,6 +344,7 @@ struct Tallies {
     opened: u64,
     half_opened: u64,
     closed: u64,
+    limited: u64,
 }
 
 /// A call that is driven by hand.
@@ -340,6 +377,7 @@ fn by_hand<'p>(
 ) {
     let mut calls: [Option<Driven<'p>>; 3] = [None, None, None];
     let mut tallies = Tallies::default();
+    let mut reserved: [Option<(Reservation<&dyn Limit>, Taken)>; 2] = [None, None];
     for operation in operations {
         let now = clock.now();
         let place = |which: u8| usize::from(which) % 3;
@@ -381,6 +419,25 @@ fn by_hand<'p>(
                     let mode = Mode::ALL.get(usize::from(what % 5));
                     let _ = mode.map_or_else(|| breaker.reset(), |&mode| breaker.force(now, mode));
                 }
+            }
+            Operation::Reserve(second, tokens) => {
+                if let Some(limiting) = shared.limiting {
+                    let place = &mut reserved[usize::from(second)];
+                    *place = None;
+                    let reservation =
+                        Reservation::try_new(limiting as &dyn Limit, now, tokens.into());
+                    *place = reservation.ok().zip(limiting.keeps());
+                }
+            }
+            Operation::Spend(second, actual) => {
+                let reserved = reserved[usize::from(second)].take();
+                if let (Some((reservation, taken)), Some(actual)) = (reserved, actual) {
+                    shared.limiting.into_iter().for_each(|limiting| limiting.spends(taken));
+                    reservation.begin().settle(now, actual);
+                }
+            }
+            Operation::Limit(limits) => {
+                shared.limiting.into_iter().for_each(|limiting| limiting.follow(limits.rule()));
             }
             Operation::Drop(which) => end(&mut calls[place(which)], &mut tallies),
             Operation::Sleep(which) => {
@@ -441,6 +498,8 @@ impl<'p> Driven<'p> {
             .is_none_or(|breaker| breaker.circuit().is_closed() || breaker.mode() == Mode::Shadow);
         let step = self.run.attempt(now);
         tallies.tell(&step.events);
+        let began = usize::from(matches!(step.next, Leave::Granted(_)));
+        shared.limiting.into_iter().for_each(|limiting| limiting.began(began));
         match step.next {
             Leave::Granted(attempt) => {
                 assert!(!self.over, "an attempt after the end");
@@ -541,6 +600,8 @@ impl<'p> Driven<'p> {
                 assert!(at >= now.after(shortest), "earlier than the back-off");
                 assert!(asked.is_none_or(|asked| at >= now.after(asked)), "earlier than asked");
                 assert!(self.asked.is_none_or(|asked| at >= asked), "earlier than the other asked");
+                let limited = |limiting: &Limiting| limiting.look(at, promised.estimate).is_err();
+                assert!(!promised.limiting.is_some_and(limited), "towards a refusal");
                 self.due = Some(at);
             }
             Next::Pending => assert!(under_way > 0, "pending, and on what?"),
@@ -592,6 +653,7 @@ impl Tallies {
                 Event::Opened => self.opened += 1,
                 Event::HalfOpened => self.half_opened += 1,
                 Event::Closed => self.closed += 1,
+                Event::Refused { reason: Reason::Limited, .. } => self.limited += 1,
                 _ => {}
             }
         }
@@ -608,6 +670,7 @@ fn check(tallies: &Tallies, unasked: u64, seen: &Snapshot) {
     assert_eq!(seen.retries, tallies.retries);
     let moved = (seen.breaker.opened, seen.breaker.half_opened, seen.breaker.closed);
     assert_eq!(moved, (tallies.opened, tallies.half_opened, tallies.closed));
+    assert_eq!(seen.refusals.limited, tallies.limited);
 }
 
 // --- By the driver --------------------------------------------------------------------------------
@@ -634,7 +697,7 @@ fn by_driver(
         _ => None,
     }));
     let mut operations = operations.iter();
-    let mut started = 0;
+    let (mut started, mut limited) = (0, 0);
     while operations.len() > 0 {
         let (log, began) = (Log::default(), clock.now());
         let log = &log;
@@ -643,6 +706,7 @@ fn by_driver(
             let number = log.made.get() + 1;
             log.made.set(number);
             assert_eq!(made.attempt, number);
+            shared.limiting.into_iter().for_each(|limiting| limiting.began(1));
             may_start(number, began, now, promised);
             if let Some(asked) = log.failed.take() {
                 assert!(now >= asked, "earlier than asked");
@@ -679,6 +743,7 @@ fn by_driver(
                         Ok(()) => assert!(log.works.get(), "an answer out of nothing"),
                         Err(error) => {
                             assert!(!log.works.get(), "an answer was lost");
+                            limited += u64::from(error.stopped == Reason::Limited);
                             let (now, made) = (clock.now(), log.made.get());
                             let until = log.failed.take().map_or(now, |asked| asked.max(now));
                             consistent(&error, until, made, made > 0, promised);
@@ -697,7 +762,9 @@ fn by_driver(
             }
         }
         assert!(polls > 0);
-        let Snapshot { calls, attempts, .. } = shared.metrics.snapshot();
+        shared.limiting.into_iter().for_each(|limiting| limiting.began(0));
+        let Snapshot { calls, attempts, refusals, .. } = shared.metrics.snapshot();
+        assert_eq!(refusals.limited, limited);
         assert_eq!((calls.started, calls.in_flight, attempts.in_flight), (started, 0, 0));
         assert_eq!(shared.bulkhead.map_or(0, Bulkhead::taken), 0, "a slot was lost");
         operations.next();
@@ -717,6 +784,161 @@ impl Operation {
             }
             Self::Set(micros) => clock.set(Instant::from_micros(micros)),
             _ => {}
+        }
+    }
+}
+
+/// A limiter whose rule changes, held to plain numbers.
+struct Limiting {
+    buckets: SharedBuckets,
+    books: Mutex<Books>,
+}
+
+struct Books {
+    rule: LimitRule,
+    /// Until time comes that they do not know.
+    numbers: Option<Buckets>,
+    /// That of the first reading.
+    era: Option<u64>,
+    /// First of all what is reserved by hand.
+    held: Vec<(Taken, Option<Parts>)>,
+    by_hand: usize,
+}
+
+impl Limits {
+    fn rule(self) -> LimitRule {
+        let rule = LimitRule::NONE;
+        let rule = rule.try_requests(self.requests.into()).unwrap_or(rule);
+        rule.try_tokens(self.tokens).unwrap_or(rule)
+    }
+}
+
+impl Limiting {
+    fn new(rule: LimitRule) -> Self {
+        let numbers = Some(Buckets::new(&rule));
+        let books = Books { rule, numbers, era: None, held: Vec::new(), by_hand: 0 };
+        Self { buckets: SharedBuckets::new(), books: Mutex::new(books) }
+    }
+
+    fn follow(&self, rule: LimitRule) {
+        let mut books = self.books();
+        books.rule = rule;
+        books.numbers.iter_mut().for_each(|numbers| numbers.follow(&rule));
+    }
+
+    /// So many attempts began, with what each took.
+    fn began(&self, attempts: usize) {
+        let mut books = self.books();
+        let kept = books.by_hand;
+        assert_eq!(books.held.len(), kept + attempts, "attempts and what was taken differ");
+        books.held.truncate(kept);
+    }
+
+    /// What was taken last, if anything was, is kept for a while.
+    fn keeps(&self) -> Option<Taken> {
+        let mut books = self.books();
+        let taken = books.held.get(books.by_hand)?.0;
+        books.by_hand += 1;
+        Some(taken)
+    }
+
+    /// What was kept is of a call that begins.
+    fn spends(&self, taken: Taken) {
+        self.books().give_up(taken);
+    }
+
+    /// Nothing is held, and what was not spent is there.
+    fn is_at_rest(&self, now: Instant) {
+        let (rule, there) = {
+            let mut books = self.books();
+            assert_eq!(books.held.len(), 0, "what was taken is held for ever");
+            let there = books.at(now).and_then(|(numbers, now)| numbers.there(now));
+            (books.rule, there)
+        };
+        if let Some(tokens) = there {
+            let tokens = u32::try_from(tokens).unwrap_or(0);
+            assert!(self.buckets.look(&rule, now, tokens).is_ok(), "{tokens} tokens are lost");
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap()
+    }
+}
+
+impl Books {
+    /// The numbers, and an instant as they know it.
+    fn at(&mut self, now: Instant) -> Option<(&mut Buckets, u64)> {
+        let micros = now.as_micros();
+        let era = *self.era.get_or_insert(micros / ERA);
+        // Farther away, seconds come round; in every second era they do for a bucket that is new.
+        let known = micros / ERA == era && era % 2 == 0 && micros % ERA < ERA - (1 << 30);
+        let at = known.then_some(micros % ERA);
+        if at.is_none() {
+            self.numbers = None;
+        }
+        self.numbers.as_mut().zip(at)
+    }
+
+    /// Of two that are equal, either.
+    fn give_up(&mut self, taken: Taken) -> Option<Parts> {
+        let at = self.held.iter().position(|held| held.0 == taken).expect("it was taken");
+        self.by_hand -= usize::from(at < self.by_hand);
+        self.held.remove(at).1
+    }
+
+    fn check(&mut self, now: Instant, tokens: u32, refused: Option<Limited>) {
+        let until = refused.map(|limited| limited.admits_at.as_micros());
+        if let Some((numbers, at)) = self.at(now) {
+            let until = until.map(|until| match until {
+                u64::MAX => until,
+                _ => at.saturating_add_signed(until.wrapping_sub(now.as_micros()) as i64),
+            });
+            numbers.check(at, tokens.into(), until);
+        }
+    }
+}
+
+impl Limit for Limiting {
+    fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited> {
+        let mut books = self.books();
+        let taken = self.buckets.take(&books.rule, now, tokens);
+        books.check(now, tokens, taken.err());
+        if let Ok(taken) = taken {
+            let parts = books.at(now).map(|(numbers, at)| numbers.take(at, tokens.into()));
+            books.held.push((taken, parts));
+        }
+        taken
+    }
+
+    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+        let mut books = self.books();
+        let seen = self.buckets.look(&books.rule, at, tokens);
+        books.check(at, tokens, seen.err());
+        if let Err(Limited { admits_at }) = seen
+            && admits_at < END_OF_TIME
+        {
+            let then = self.buckets.look(&books.rule, admits_at, tokens);
+            assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
+        }
+        seen
+    }
+
+    fn refund(&self, taken: Taken) {
+        self.buckets.refund(taken);
+        let mut books = self.books();
+        let parts = books.give_up(taken);
+        match (parts, &mut books.numbers) {
+            (Some(parts), Some(numbers)) => numbers.refund(&parts),
+            _ => books.numbers = None,
+        }
+    }
+
+    fn settle(&self, now: Instant, estimated: u32, actual: u32) {
+        let mut books = self.books();
+        self.buckets.settle(&books.rule, now, estimated, actual);
+        if let Some((numbers, at)) = books.at(now) {
+            numbers.settle(at, estimated.into(), actual.into());
         }
     }
 }
@@ -748,11 +970,14 @@ fn consistent(
             let known = error.retry_at.is_some();
             assert!(known || forced || until >= END_OF_TIME, "nobody knows when");
         }
-        Reason::Gated | Reason::Limited => panic!("there is no such part"),
+        Reason::Limited => assert!(promised.limiting.is_some(), "by nobody"),
+        Reason::Gated => panic!("there is no such part"),
         _ => {}
     }
 }
 
+/// As long as a limiter tells before from after, in microseconds.
+const ERA: u64 = 1 << 51;
 /// The last week that an [`Instant`] can tell: waits are cut off there.
 const END_OF_TIME: Instant = Instant::from_micros(u64::MAX - (1 << 40));
 /// A longer wait is taken for one of this length.

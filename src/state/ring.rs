@@ -223,7 +223,7 @@ impl<'w> Ring<'w> {
 /// Forgets what the closed phase `epoch` saw, whichever window that was.
 pub(super) fn forget(head: &AtomicWord, epoch: u32) {
     let is_of = |word: u32| word != 0 && word >> EPOCH_SHIFT == epoch;
-    head.update_published(|word| (if is_of(word) { 0 } else { word }, ()));
+    head.update_published(|word| (if is_of(word) && !fault::KEPT_WINDOW { 0 } else { word }, ()));
 }
 
 /// Empties a word while it `is_idle`: what comes into it afterwards stays.
