@@ -37,8 +37,8 @@ pub(crate) const UNCOUNTED_LIMIT: bool = cfg!(fault = "uncounted_limit");
 /// A window over outcomes counts on from what was before it opened.
 pub(crate) const KEPT_WINDOW: bool = cfg!(fault = "kept_window");
 
-/// A slice begins with what was counted in its place before.
-pub(crate) const STALE_SLICE: bool = cfg!(fault = "stale_slice");
+/// The oldest slice of a window is not looked at.
+pub(crate) const LOST_SLICE: bool = cfg!(fault = "lost_slice");
 
 /// What failed is not slow besides.
 pub(crate) const MISSED_SLOW: bool = cfg!(fault = "missed_slow");

@@ -533,6 +533,38 @@ fn no_window_stays_clean_with_a_failure_in_it() {
 }
 
 #[test]
+#[cfg_attr(mutant = "uncleared", should_panic)]
+fn an_outcome_that_is_good_clears_its_place_where_another_is_late_to() {
+    // In some of these orders this one has a word's first place and stands still before it clears the
+    // next one, until that is in use by others.
+    explore(1, || {
+        let (circuit, window) = (closed(), Arc::new(SharedWindow::<THREE_OF_EACH>::new()));
+        let here = |rule, outcome| enter(&circuit, &window, rule, at(0), outcome);
+        // All around: every other place of each word has a bit.
+        for number in 0..96 {
+            let outcome = if number % 2 == 0 { Outcome::Failure } else { Outcome::Success };
+            assert!(!here(&ALL_OF_WORD, outcome));
+        }
+        let others = thread::spawn({
+            let (circuit, window) = (Arc::clone(&circuit), Arc::clone(&window));
+            move || {
+                let next = |rule, outcome| enter(&circuit, &window, rule, at(0), outcome);
+                for _ in 0..30 {
+                    assert!(!next(&ALL_OF_WORD, Outcome::Success));
+                }
+                // It is not clean, so each takes a place.
+                assert!(!next(&ALL_OF_WORD, Outcome::Failure));
+                for _ in 0..4 {
+                    assert!(!next(&TWO_OF_WORD, Outcome::Success), "there was one failure");
+                }
+            }
+        });
+        assert!(!here(&ALL_OF_WORD, Outcome::Success));
+        others.join().unwrap();
+    });
+}
+
+#[test]
 #[cfg_attr(
     any(
         mutant = "store_for_cas",
@@ -606,6 +638,21 @@ fn a_rate_within_a_time_is_never_taken_for_more_than_it_is() {
         // Two of four at most.
         assert!(!enter(&circuit, &window, &MOST_IN_TIME, at(0), Outcome::Success));
         assert_eq!(failing.join().unwrap(), [false; 2]);
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "halved_first", should_panic)]
+fn a_slice_that_is_full_is_never_taken_for_one_with_a_higher_rate() {
+    model(|| {
+        let (circuit, window) = (closed(), window());
+        // One more, and it is full: a loom's slices are small.
+        enter_all(&circuit, &window, &MOST_IN_TIME, 8, Outcome::Success);
+        enter_all(&circuit, &window, &MOST_IN_TIME, 6, Outcome::Failure);
+        let other = spawn_enter(&circuit, &window, MOST_IN_TIME, at(0), Outcome::Failure);
+        assert!(!enter(&circuit, &window, &MOST_IN_TIME, at(0), Outcome::Success));
+        // Seven of sixteen, or half of each.
+        assert!(!other.join().unwrap());
     });
 }
 
@@ -939,9 +986,9 @@ fn window() -> Arc<SharedWindow<FEW>> {
 }
 
 /// Enters an outcome of an attempt that was admitted just now.
-fn enter(
+fn enter<const WORDS: usize>(
     circuit: &SharedCircuit,
-    window: &SharedWindow<FEW>,
+    window: &SharedWindow<WORDS>,
     rule: &WindowRule,
     now: Instant,
     outcome: Outcome,
@@ -962,9 +1009,9 @@ fn enter_all(
     }
 }
 
-fn spawn_enter(
+fn spawn_enter<const WORDS: usize>(
     circuit: &Arc<SharedCircuit>,
-    window: &Arc<SharedWindow<FEW>>,
+    window: &Arc<SharedWindow<WORDS>>,
     rule: WindowRule,
     now: Instant,
     outcome: Outcome,
@@ -1033,6 +1080,10 @@ const OPEN_FOR: Duration = Duration::from_secs(1);
 const RULE: Rule = Rule::new(Trip::after(1), OPEN_FOR).lease(Duration::from_secs(10));
 /// Words for 64 outcomes or four slices of a time.
 const FEW: usize = 12;
+/// Three words for failures, three for slow ones: for 32 outcomes, which are a word.
+const THREE_OF_EACH: usize = 6;
+const ALL_OF_WORD: WindowRule = WindowRule::NONE.failures(32, 32);
+const TWO_OF_WORD: WindowRule = WindowRule::NONE.failures(2, 32);
 const TWO_OF_TWO: WindowRule = WindowRule::NONE.failures(2, 2);
 const TWO_OF_THREE: WindowRule = WindowRule::NONE.failures(2, 3);
 const HALF_OF_TWO: WindowRule = WindowRule::over_last(2).failure_rate(500);

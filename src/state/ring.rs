@@ -184,6 +184,7 @@ impl<'w> Ring<'w> {
                     match (gone, is) {
                         (true, _) => (bits, ()),
                         (false, true) => (bits | bit, ()),
+                        (false, false) if UNCLEARED => (bits, ()),
                         (false, false) => (bits & !bit, ()),
                     }
                 });
@@ -274,3 +275,5 @@ const CLEAN_KEPT: bool = cfg!(mutant = "clean_kept");
 pub(super) const STRAGGLERS: bool = cfg!(mutant = "stragglers");
 /// What is emptied may have come to use.
 const BLINDLY: bool = cfg!(mutant = "blindly");
+/// A good outcome leaves its place as it is.
+const UNCLEARED: bool = cfg!(mutant = "uncleared");
