@@ -111,6 +111,11 @@ struct Asked {
 }
 
 impl Guarded for &Asked {
+    type Followed<'a>
+        = Rule
+    where
+        Self: 'a;
+
     fn shared(&self) -> &SharedCircuit {
         &self.circuit
     }

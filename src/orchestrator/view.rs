@@ -117,6 +117,11 @@ impl OperationBreaker<'_> {
 }
 
 impl Guarded for OperationBreaker<'_> {
+    type Followed<'a>
+        = Rule
+    where
+        Self: 'a;
+
     fn shared(&self) -> &SharedCircuit {
         &self.entry.shared().circuit
     }

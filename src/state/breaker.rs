@@ -81,11 +81,51 @@ pub struct Permit<B: Guarded> {
 }
 
 /// A circuit with the rule that it follows at the moment: any handle of a [`Breaker`].
+///
+/// A breaker whose rule is a constant has it neither in memory nor, if the compiler sees through it,
+/// in what it decides: 8 bytes of memory, and less code.
+///
+/// ```
+/// use core::time::Duration;
+/// use steadfast::state::{Guarded, Outcome, SharedCircuit};
+/// use steadfast::{Instant, Permit, Rule, Trip};
+///
+/// struct Fixed(SharedCircuit);
+///
+/// static BREAKER: Fixed = Fixed(SharedCircuit::new());
+///
+/// impl Guarded for &Fixed {
+///     type Followed<'a>
+///         = &'static Rule
+///     where
+///         Self: 'a;
+///
+///     fn shared(&self) -> &SharedCircuit {
+///         &self.0
+///     }
+///
+///     fn rule(&self) -> &'static Rule {
+///         const { &Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30)) }
+///     }
+/// }
+///
+/// let now = Instant::from_micros(0); // from your clock
+/// let permit = Permit::try_acquire(&BREAKER, now)?;
+/// permit.settle(now, Outcome::Success);
+/// # assert_eq!(size_of::<Fixed>(), 8);
+/// # Ok::<(), steadfast::state::BreakerOpen>(())
+/// ```
 pub trait Guarded {
+    /// How it hands out its rule: a reference where it has one, a [`Rule`] where it makes one.
+    type Followed<'a>: Borrow<Rule>
+    where
+        Self: 'a;
+
     /// The circuit.
     fn shared(&self) -> &SharedCircuit;
+
     /// Its rule. Asked for only where the circuit is not simply closed.
-    fn rule(&self) -> Rule;
+    fn rule(&self) -> Self::Followed<'_>;
 
     /// Whether an attempt would be admitted at `at`: loads, and nothing else, unless a lease is
     /// missing.
@@ -96,7 +136,7 @@ pub trait Guarded {
     fn peek(&self, at: Instant) -> Result<(), BreakerOpen> {
         match self.shared().is_closed() {
             true => Ok(()),
-            false => self.shared().look(&self.rule(), at),
+            false => self.shared().look(self.rule().borrow(), at),
         }
     }
 }
@@ -213,13 +253,16 @@ impl SharedCircuit {
     /// A circuit that goes on from `circuit`, in the phase that its mode asks for.
     #[must_use]
     pub const fn resume(circuit: Circuit) -> Self {
-        let (hot, cold) = circuit.conformed(Instant::ORIGIN).0.to_bits();
+        let circuit = circuit.conformed(Instant::ORIGIN).0;
+        // Where nothing lags later, nothing may from the beginning.
+        let circuit = if TOGETHER { circuit.caught_up() } else { circuit };
+        let (hot, cold) = circuit.to_bits();
         Self { words: WordPair::new(hot, cold) }
     }
 
     /// See [`Circuit::admit`]. A closed circuit is only read.
     pub fn admit(&self, rule: &Rule, now: Instant) -> Admission {
-        match self.admit_by(|| *rule, now) {
+        match self.admit_by(|| rule, now) {
             Ok((ticket, half_opened)) => {
                 let moved = if half_opened { Some(Transition::HalfOpened) } else { None };
                 Admission::Admitted(ticket, moved)
@@ -230,13 +273,13 @@ impl SharedCircuit {
 
     /// See [`Circuit::settle`]. A closed circuit without a failure is only read by a success.
     pub fn settle(&self, rule: &Rule, now: Instant, ticket: Ticket, outcome: Outcome) -> Settled {
-        self.settle_by(|| *rule, now, ticket, outcome)
+        self.settle_by(|| rule, now, ticket, outcome)
     }
 
     /// Whether the circuit became half-open by it, too.
-    fn admit_by(
+    fn admit_by<R: Borrow<Rule>>(
         &self,
-        rule: impl FnOnce() -> Rule,
+        rule: impl FnOnce() -> R,
         now: Instant,
     ) -> Result<(Ticket, bool), BreakerOpen> {
         let at = Moment::of(now);
@@ -244,18 +287,19 @@ impl SharedCircuit {
             Some(ticket) => Ok((ticket, false)),
             None => {
                 let rule = rule();
-                match self.ask(&rule, at, Asking::ToGo) {
+                let rule = rule.borrow();
+                match self.ask(rule, at, Asking::ToGo) {
                     Asked::Admitted(ticket) => Ok((ticket, false)),
                     Asked::HalfOpened(ticket) => Ok((ticket, true)),
-                    Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(&rule, now) }),
+                    Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, now) }),
                 }
             }
         }
     }
 
-    fn settle_by(
+    fn settle_by<R: Borrow<Rule>>(
         &self,
-        rule: impl FnOnce() -> Rule,
+        rule: impl FnOnce() -> R,
         now: Instant,
         ticket: Ticket,
         outcome: Outcome,
@@ -266,7 +310,7 @@ impl SharedCircuit {
         {
             return Settled::Counted;
         }
-        self.count(&rule(), now, ticket, Told::Ended(outcome))
+        self.count(rule().borrow(), now, ticket, Told::Ended(outcome))
     }
 
     #[cold]
@@ -281,7 +325,7 @@ impl SharedCircuit {
     /// Asks once: another caller may be faster.
     #[inline(never)]
     fn try_ask(&self, rule: &Rule, now: Moment, asking: Asking) -> Option<Asked> {
-        let circuit = self.load_for(asking);
+        let circuit = self.try_load(asking)?;
         let (next, asked) = circuit.ask(rule, now);
         let next = match (asking, asked) {
             (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => circuit,
@@ -303,7 +347,7 @@ impl SharedCircuit {
     /// Counts once: another caller may be faster.
     #[inline(never)]
     fn try_count(&self, rule: &Rule, now: Moment, ticket: Ticket, told: Told) -> Option<Settled> {
-        let circuit = self.load_for(Asking::ToGo);
+        let circuit = self.try_load(Asking::ToGo)?;
         let (next, settled) = circuit.count(rule, now, ticket, told);
         if self.replace(circuit, next) { Some(settled) } else { None }
     }
@@ -376,7 +420,7 @@ impl SharedCircuit {
     #[cold]
     fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
         loop {
-            let circuit = self.load_for(Asking::ToGo);
+            let Some(circuit) = self.try_load(Asking::ToGo) else { continue };
             let (next, output) = step(circuit);
             if self.replace(circuit, next) {
                 return output;
@@ -385,18 +429,20 @@ impl SharedCircuit {
     }
 
     /// The circuit; if it is to move, with a cold word that its next transition may leave behind.
-    #[inline(never)] // Once for all that moves it, out of the way of what only reads it.
-    fn load_for(&self, asking: Asking) -> Circuit {
-        loop {
-            let circuit = self.load();
-            if TOGETHER || matches!(asking, Asking::ToKnow) || !circuit.must_catch_up() {
-                return circuit;
-            }
-            let next = circuit.caught_up();
-            if self.replace(circuit, next) {
-                return next;
-            }
+    /// None if another caller is moving it.
+    fn try_load(&self, asking: Asking) -> Option<Circuit> {
+        if TOGETHER {
+            // Nothing lags but in the middle of a replacement, so what decides need not look for it.
+            let (hot, cold) = self.words.glance();
+            let circuit = Circuit::of_words(hot, cold);
+            return if circuit.lags() { None } else { Some(circuit) };
         }
+        let circuit = self.load();
+        if matches!(asking, Asking::ToKnow) || !circuit.must_catch_up() {
+            return Some(circuit);
+        }
+        let next = circuit.caught_up();
+        if self.replace(circuit, next) { Some(next) } else { None }
     }
 
     /// Whether `next` took the place of `seen`: unless another caller was faster.
@@ -429,12 +475,17 @@ impl Circuit {
 }
 
 impl<B: Borrow<Breaker>> Guarded for B {
+    type Followed<'a>
+        = &'a Rule
+    where
+        Self: 'a;
+
     fn shared(&self) -> &SharedCircuit {
         &self.borrow().circuit
     }
 
-    fn rule(&self) -> Rule {
-        self.borrow().rule
+    fn rule(&self) -> &Rule {
+        &self.borrow().rule
     }
 }
 
@@ -470,7 +521,7 @@ impl<B: Guarded> Permit<B> {
         let Some(phase) = shared.closed_phase(ticket) else { return settled };
         let settled = match settled {
             Settled::Counted if evidence.enter(now, phase, outcome, took) => {
-                shared.trip(&self.breaker.rule(), now, ticket)
+                shared.trip(self.breaker.rule().borrow(), now, ticket)
             }
             settled => settled,
         };

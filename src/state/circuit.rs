@@ -372,16 +372,14 @@ impl Circuit {
 
     /// Openings since it was last closed, up to 15. To be forced open is none.
     #[must_use]
-    #[inline(never)] // Once for all that asks.
     pub const fn level(self) -> u32 {
-        let written = self.written_level();
         if self.is_closed() {
-            return 0;
+            0
+        } else if self.lags() {
+            self.level_behind()
+        } else {
+            self.written_level()
         }
-        // A lagging cold word is one opening behind an open circuit, and none behind the half-open one
-        // that follows it, or one that was forced open.
-        let behind = self.must_catch_up() && !self.has_mode(Mode::ForcedOpen);
-        if behind && written < LEVEL { written + 1 } else { written }
     }
 
     /// The words themselves, hot and cold.
@@ -592,7 +590,17 @@ impl Circuit {
 
     /// Whether a half-open circuit has probes under way and lets another go beside them.
     const fn has_slot(self, most: u32) -> bool {
-        self.in_flight() > 0 && self.in_flight() + self.succeeded() < most
+        // Where one is all there are, none goes beside it: the compiler drops the rest of it.
+        1 < most && self.in_flight() > 0 && self.in_flight() + self.succeeded() < most
+    }
+
+    /// The level of a circuit whose cold word lags: one opening behind an open circuit, and none
+    /// behind the half-open one that follows it, or one that was forced open.
+    #[inline(never)] // Once for all that asks, which is seldom.
+    const fn level_behind(self) -> u32 {
+        let written = self.written_level();
+        let behind = self.is_open() && !self.has_mode(Mode::ForcedOpen);
+        if behind && written < LEVEL { written + 1 } else { written }
     }
 
     const fn written_level(self) -> u32 {
@@ -600,7 +608,7 @@ impl Circuit {
     }
 
     /// Whether the cold word belongs to an earlier epoch than the hot one.
-    const fn lags(self) -> bool {
+    pub(super) const fn lags(self) -> bool {
         (self.cold ^ self.hot) & EPOCH_BITS != 0
     }
 
@@ -661,7 +669,7 @@ impl Circuit {
 
     /// The same circuit with a cold word of its own epoch.
     pub(super) const fn caught_up(self) -> Self {
-        self.with_cold(self.level(), 0)
+        if self.lags() { self.with_cold(self.level(), 0) } else { self }
     }
 
     /// The next epoch, with a cold word that says so.

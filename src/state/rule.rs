@@ -234,10 +234,10 @@ impl Rule {
     }
 
     pub(super) const fn open_span(&self, level: u32) -> Span {
-        let (mut span, mut left) = (self.open_for, level);
+        let (mut span, mut left) = (self.open_for, level.saturating_sub(1));
         if self.growth > TENTHS {
             let factor = growth_factor(self.growth);
-            while left > 1 {
+            while left > 0 {
                 let Some(grown) = span.times(factor, self.open_max) else {
                     return self.open_max;
                 };

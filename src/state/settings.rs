@@ -78,6 +78,11 @@ impl Shared {
 }
 
 impl Guarded for BreakerRef<'_> {
+    type Followed<'a>
+        = Rule
+    where
+        Self: 'a;
+
     fn shared(&self) -> &SharedCircuit {
         match self {
             Self::Own(breaker) => breaker.shared(),
@@ -87,7 +92,7 @@ impl Guarded for BreakerRef<'_> {
 
     fn rule(&self) -> Rule {
         match self {
-            Self::Own(breaker) => breaker.rule(),
+            Self::Own(breaker) => *breaker.rule(),
             Self::Live(shared) => shared.settings.rule(),
         }
     }

@@ -199,6 +199,14 @@ impl WordPair {
         }
     }
 
+    /// The two words, of which another caller may replace both in between: whoever acts on them finds
+    /// that by [`replace`](Self::replace).
+    pub(crate) fn glance(&self) -> (u32, u32) {
+        // As in `load`: the hot word is never older than the cold one.
+        let cold = self.cold.load_with(Acquire);
+        (self.hot.load(), cold)
+    }
+
     /// Replaces the pair `seen` by `next`, unless another caller did so first.
     ///
     /// The hot word alone decides who won, and moves first: a cold word lost to another caller was
@@ -247,8 +255,8 @@ fn replace_both(hot: Change<'_>, cold: Change<'_>, order: Order) -> bool {
     replace(first) && (replace(second) || order == Order::HotFirst)
 }
 
-// In one section, so their order does not matter: who reads is in none and may see one moved and the
-// other not yet, but whoever acts on that finds that the pair is not what was seen.
+// In one section, so their order does not matter but for who reads, in none: one moved and the other not
+// yet is the hot one. Whoever acts on that finds that the pair is not what was seen.
 #[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
 fn replace_both(hot: Change<'_>, cold: Change<'_>, _: Order) -> bool {
     critical_section::with(|_| {

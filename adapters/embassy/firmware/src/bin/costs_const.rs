@@ -13,12 +13,17 @@ struct Fixed(SharedCircuit);
 static BREAKER: Fixed = Fixed(SharedCircuit::new());
 
 impl Guarded for &Fixed {
+    type Followed<'a>
+        = &'static Rule
+    where
+        Self: 'a;
+
     fn shared(&self) -> &SharedCircuit {
         &self.0
     }
 
-    fn rule(&self) -> Rule {
-        const { Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30)) }
+    fn rule(&self) -> &'static Rule {
+        const { &Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30)) }
     }
 }
 
