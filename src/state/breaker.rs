@@ -255,7 +255,7 @@ impl SharedCircuit {
     pub const fn resume(circuit: Circuit) -> Self {
         let circuit = circuit.conformed(Instant::ORIGIN).0;
         // Where nothing lags later, nothing may from the beginning.
-        let circuit = if TOGETHER { circuit.caught_up() } else { circuit };
+        let circuit = if TOGETHER && circuit.lags() { circuit.caught_up() } else { circuit };
         let (hot, cold) = circuit.to_bits();
         Self { words: WordPair::new(hot, cold) }
     }
@@ -428,21 +428,30 @@ impl SharedCircuit {
         }
     }
 
-    /// The circuit; if it is to move, with a cold word that its next transition may leave behind.
-    /// None if another caller is moving it.
+    /// The circuit, as it is before it moves. None in the middle of another caller's replacement.
     fn try_load(&self, asking: Asking) -> Option<Circuit> {
-        if TOGETHER {
-            // Nothing lags but in the middle of a replacement, so what decides need not look for it.
-            let (hot, cold) = self.words.glance();
-            let circuit = Circuit::of_words(hot, cold);
-            return if circuit.lags() { None } else { Some(circuit) };
+        if !TOGETHER {
+            return Some(self.load_for(asking));
         }
-        let circuit = self.load();
-        if matches!(asking, Asking::ToKnow) || !circuit.must_catch_up() {
-            return Some(circuit);
+        // Nothing lags but in the middle of a replacement, so what decides need not look for it.
+        let (hot, cold) = self.words.glance();
+        let circuit = Circuit::of_words(hot, cold);
+        if circuit.lags() { None } else { Some(circuit) }
+    }
+
+    /// The circuit; if it is to move, with a cold word that its next transition may leave behind.
+    #[inline(never)] // Once for all that moves it, out of the way of what only reads it.
+    fn load_for(&self, asking: Asking) -> Circuit {
+        loop {
+            let circuit = self.load();
+            if matches!(asking, Asking::ToKnow) || !circuit.must_catch_up() {
+                return circuit;
+            }
+            let next = circuit.caught_up();
+            if self.replace(circuit, next) {
+                return next;
+            }
         }
-        let next = circuit.caught_up();
-        if self.replace(circuit, next) { Some(next) } else { None }
     }
 
     /// Whether `next` took the place of `seen`: unless another caller was faster.

@@ -190,7 +190,9 @@ impl Circuit {
     /// What a circuit that is not closed decides: for how long it refuses, if it does.
     #[inline(always)] // As `ask`.
     const fn decide(self, rule: &Rule, now: Moment) -> (Self, Option<Wait>) {
-        let (half_open, most, level) = (self.is_half_open(), rule.probe_count(), self.level());
+        let (half_open, most) = (self.is_half_open(), rule.probe_count());
+        // Asked for where it is not what is written, which a caller may have ruled out already.
+        let level = if self.lags() { self.level() } else { self.written_level() };
         let mut wait = None;
         let hot = if half_open && self.has_slot(most) {
             // The lease is that of the youngest probe: none is replaced before its own is over.
@@ -372,14 +374,16 @@ impl Circuit {
 
     /// Openings since it was last closed, up to 15. To be forced open is none.
     #[must_use]
+    #[inline(never)] // Once for all that asks.
     pub const fn level(self) -> u32 {
+        let written = self.written_level();
         if self.is_closed() {
-            0
-        } else if self.lags() {
-            self.level_behind()
-        } else {
-            self.written_level()
+            return 0;
         }
+        // A lagging cold word is one opening behind an open circuit, and none behind the half-open one
+        // that follows it, or one that was forced open.
+        let behind = self.must_catch_up() && !self.has_mode(Mode::ForcedOpen);
+        if behind && written < LEVEL { written + 1 } else { written }
     }
 
     /// The words themselves, hot and cold.
@@ -594,15 +598,6 @@ impl Circuit {
         1 < most && self.in_flight() > 0 && self.in_flight() + self.succeeded() < most
     }
 
-    /// The level of a circuit whose cold word lags: one opening behind an open circuit, and none
-    /// behind the half-open one that follows it, or one that was forced open.
-    #[inline(never)] // Once for all that asks, which is seldom.
-    const fn level_behind(self) -> u32 {
-        let written = self.written_level();
-        let behind = self.is_open() && !self.has_mode(Mode::ForcedOpen);
-        if behind && written < LEVEL { written + 1 } else { written }
-    }
-
     const fn written_level(self) -> u32 {
         self.cold >> LEVEL_SHIFT & LEVEL
     }
@@ -669,7 +664,7 @@ impl Circuit {
 
     /// The same circuit with a cold word of its own epoch.
     pub(super) const fn caught_up(self) -> Self {
-        if self.lags() { self.with_cold(self.level(), 0) } else { self }
+        self.with_cold(self.level(), 0)
     }
 
     /// The next epoch, with a cold word that says so.
