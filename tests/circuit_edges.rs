@@ -50,14 +50,16 @@ fn a_ticket_from_less_than_nine_and_a_half_hours_ahead_is_young() {
 
 #[test]
 fn a_ticket_that_was_given_back_counts_for_nothing_and_gives_nothing_back_again() {
-    let (half_open, given_back) = admitted(opened(&RULE).admit(&RULE, at(31)));
-    let idle = half_open.release(given_back);
-    assert_eq!(idle.phase(), Phase::HalfOpen { in_flight: 0, succeeded: 0 });
-    assert_eq!(idle.release(given_back), idle);
-    let (probing, _probe) = admitted(idle.admit(&RULE, at(31)));
-    let late = (probing, Settled::Late);
-    assert_eq!(probing.settle(&RULE, at(31), given_back, Outcome::Success), late);
-    assert_eq!(probing.release(given_back), probing);
+    for rule in [RULE, RULE.probes(2)] {
+        let (half_open, given_back) = admitted(opened(&rule).admit(&rule, at(31)));
+        let idle = half_open.release(given_back);
+        assert_eq!(idle.phase(), Phase::HalfOpen { in_flight: 0, succeeded: 0 });
+        assert_eq!(idle.release(given_back), idle);
+        let (probing, _probe) = admitted(idle.admit(&rule, at(31)));
+        let settled = probing.settle(&rule, at(31), given_back, Outcome::Success);
+        assert_eq!(settled, (probing, Settled::Late));
+        assert_eq!(probing.release(given_back), probing);
+    }
 }
 
 #[test]
