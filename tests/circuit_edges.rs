@@ -3,6 +3,7 @@
 mod common;
 
 use core::cell::Cell;
+use core::time::Duration;
 use std::collections::HashSet;
 
 use steadfast::state::Transition::{Closed, Opened};
@@ -59,6 +60,27 @@ fn a_ticket_that_was_given_back_counts_for_nothing_and_gives_nothing_back_again(
         let settled = probing.settle(&rule, at(31), given_back, Outcome::Success);
         assert_eq!(settled, (probing, Settled::Late));
         assert_eq!(probing.release(given_back), probing);
+    }
+}
+
+#[test]
+fn an_outcome_counts_until_sixteen_open_periods_are_over_and_no_tick_longer() {
+    // 61.44 s are 3750 ticks.
+    let rule = Rule::new(Trip::after(1), Duration::from_micros(61_440_000));
+    let tick = |tick: u64| Instant::from_micros(tick << 14);
+    let (circuit, ticket) = admitted(Circuit::CLOSED.admit(&rule, tick(7)));
+    let settled = |age: u64| circuit.settle(&rule, tick(7 + age), ticket, Outcome::Failure).1;
+    assert_eq!((settled(60_000), settled(60_001)), (Settled::Moved(Opened), Settled::Late));
+}
+
+#[test]
+fn a_trip_that_never_opens_does_not_open_by_failures_alone() {
+    let rule = Rule::new(Trip::NEVER, secs(30));
+    let (mut circuit, ticket) = admitted(Circuit::CLOSED.admit(&rule, at(0)));
+    for number in 1..100 {
+        let (next, settled) = circuit.settle(&rule, at(1), ticket, Outcome::Failure);
+        assert_eq!(settled, Settled::Counted, "number {number}");
+        circuit = next;
     }
 }
 
