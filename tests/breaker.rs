@@ -58,10 +58,10 @@ fn whoever_only_looks_changes_nothing() {
 fn whoever_only_looks_leaves_a_cold_word_that_lags_to_whoever_goes() {
     let (opened, now) = opened(ONCE);
     let (hot, _) = opened.circuit().to_bits();
-    let lagging = Circuit::from_bits(hot, 0);
-    let breaker = Breaker::resume(ONCE, lagging);
+    let breaker = Breaker::resume(ONCE, Circuit::from_bits(hot, 0));
+    let words = breaker.circuit();
     assert!(Guarded::peek(&&breaker, now).is_err());
-    assert_eq!(breaker.circuit(), lagging);
+    assert_eq!(breaker.circuit(), words);
 }
 
 #[test]
