@@ -331,6 +331,21 @@ fn a_window_without_words_opens_nothing() {
     }
 }
 
+#[test]
+fn a_window_over_a_time_is_four_slices_at_least() {
+    let rule = WindowRule::within(OPEN_FOR).failure_rate(1).min_calls(1);
+    let (enough, too_few) = (SharedWindow::<12>::new(), SharedWindow::<11>::new());
+    assert!(enough.enter(&rule, at(0), first(), Failure, FAST));
+    assert!((0..100).all(|_| !too_few.enter(&rule, at(0), first(), Failure, FAST)));
+}
+
+#[test]
+fn a_rule_is_of_so_many_outcomes_or_of_a_time_whichever_was_said_last() {
+    let (outcomes, time) = (WindowRule::over_last(10), WindowRule::within(OPEN_FOR));
+    assert_eq!(time.try_over_last(10), Ok(outcomes));
+    assert_eq!(outcomes.try_within(OPEN_FOR), Ok(time));
+}
+
 // With a breaker.
 
 static HALF_OF_TEN: WindowRule = WindowRule::over_last(10).failure_rate(500);
