@@ -821,6 +821,36 @@ fn a_breaker_goes_by_the_window_that_is_configured() {
 }
 
 #[test]
+fn a_window_of_a_day_remembers_hours_and_what_is_slow_after_hours_is_so() {
+    let clock = ManualClock::new();
+    let rates = Registration::new()
+        .given(Key::Attempts, 1)
+        .given(Key::FailureRate, 1_000)
+        .given(Key::SlowRate, 1_000)
+        .given(Key::SlowAfter, 7_200_000_000)
+        .given(Key::Within, 86_400_000_000)
+        .given(Key::MinCalls, 4)
+        // As many of these as a ticket lasts: else what takes hours comes late.
+        .given(Key::OpenFor, 3_600_000_000);
+    for (fails, takes, opens) in [(true, 3_600, true), (false, 3_600, false), (false, 7_200, true)]
+    {
+        let table = Orchestrator::<1>::new();
+        let handle = table.register("op", rates).unwrap().retry_all();
+        let breaker = table.breaker("op").unwrap();
+        for number in 1..=4 {
+            assert_eq!(breaker.state(clock.now()), State::Closed, "{number} {fails} {takes}");
+            let answered = handle.execute_blocking(&clock, |_| {
+                clock.advance(secs(takes));
+                if fails { Err("down") } else { Ok(()) }
+            });
+            assert_eq!(answered.is_err(), fails);
+        }
+        let opened = breaker.state(clock.now()) == State::Open;
+        assert_eq!(opened, opens, "{fails} {takes}");
+    }
+}
+
+#[test]
 fn the_stronger_layer_says_what_a_rate_is_of() {
     let of_last = Registration::new().given(Key::FailureRate, 500).given(Key::OfLast, 50);
     let within = Registration::new().given(Key::Within, 60_000_000);
