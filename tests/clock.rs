@@ -28,6 +28,10 @@ fn a_part_of_a_microsecond_counts_whole() {
 fn what_no_instant_can_say_is_the_last_one_and_what_came_later_took_no_time() {
     assert_eq!(Instant::ORIGIN.after(Duration::MAX), Instant::MAX);
     assert_eq!(Instant::MAX.after(Duration::from_nanos(1)), Instant::MAX);
+    // The last whole second that there is.
+    let last = 18_446_744_073_709;
+    let reached = Instant::ORIGIN.after(Duration::from_secs(last));
+    assert_eq!(reached.as_micros(), last * 1_000_000);
     assert_eq!(at(5).since(at(3)), secs(2));
     assert_eq!(at(3).since(at(5)), Duration::ZERO);
 }

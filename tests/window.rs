@@ -320,6 +320,29 @@ impl<const WORDS: usize> Opens for SharedWindow<WORDS> {
 }
 
 #[test]
+fn more_words_than_any_rule_needs_change_nothing() {
+    let rules = [
+        WindowRule::over_last(1024).failure_rate(500),
+        WindowRule::NONE.failures(3, 1024),
+        WindowRule::within(Duration::from_secs(22)).failure_rate(500).min_calls(3),
+    ];
+    for rule in rules {
+        let window = SharedWindow::<FULL_WINDOW>::new();
+        let larger = SharedWindow::<{ 4 * FULL_WINDOW }>::new();
+        let mut bits = 1_u32;
+        for step in 0..10_000 {
+            // One in two fails, or one in 512: around what opens.
+            bits = bits.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let one_in = if rule.has_rate() { 2 } else { 512 };
+            let outcome = if (bits >> 8) % one_in == 0 { Failure } else { Success };
+            let now = at(step * 700);
+            let opens = window.enter(&rule, now, first(), outcome, FAST);
+            assert_eq!(larger.enter(&rule, now, first(), outcome, FAST), opens, "{rule:?} {step}");
+        }
+    }
+}
+
+#[test]
 fn a_window_without_words_opens_nothing() {
     let window = SharedWindow::<NO_WINDOW>::new();
     for rule in [
