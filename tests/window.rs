@@ -298,6 +298,23 @@ fn what_a_phase_saw_is_forgotten_when_its_number_comes_again() {
 }
 
 #[test]
+fn the_end_of_another_phase_forgets_nothing() {
+    let rules = [
+        WindowRule::NONE.failures(3, 10),
+        WindowRule::within(OPEN_FOR).failure_rate(1_000).min_calls(3),
+    ];
+    for rule in rules {
+        let (circuit, window) = (closed_in(5), SharedWindow::<FULL_WINDOW>::new());
+        let opens = || window.enter(&rule, at(0), phase(&circuit), Failure, FAST);
+        assert!(!opens() && !opens());
+        for epoch in [0, 4, 6, 63] {
+            window.ended(epoch);
+        }
+        assert!(opens(), "{rule:?}");
+    }
+}
+
+#[test]
 fn a_word_too_many_changes_nothing() {
     let rule = WindowRule::over_last(20).slow_rate(500, SLOW);
     let (seven, six) = (SharedWindow::<7>::new(), SharedWindow::<6>::new());
