@@ -64,6 +64,14 @@ fn a_ticket_that_was_given_back_counts_for_nothing_and_gives_nothing_back_again(
 }
 
 #[test]
+fn a_lease_that_nobody_has_written_yet_is_a_whole_one_from_now() {
+    let rule = RULE.lease(secs(60));
+    let lagging = Circuit::from_bits(2 << 30 | 1 << 24 | 1 << 6, 0);
+    assert_eq!(lagging.admits_at(&rule, at(5)), at(65));
+    assert_eq!(lagging.remaining(&rule, at(5)), secs(60));
+}
+
+#[test]
 fn an_outcome_counts_until_sixteen_open_periods_are_over_and_no_tick_longer() {
     // 61.44 s are 3750 ticks.
     let rule = Rule::new(Trip::after(1), Duration::from_micros(61_440_000));
