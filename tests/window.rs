@@ -156,6 +156,17 @@ fn a_slice_that_is_full_counts_on_and_keeps_its_rate() {
 }
 
 #[test]
+fn a_slice_that_is_full_forgets_half_of_what_it_counted_and_no_more() {
+    let rule = WindowRule::within(OPEN_FOR).failure_rate(1_000).min_calls(100_000);
+    let window = SharedWindow::<12>::new();
+    // It is full after 2^18 - 1, of which half are left.
+    for number in 1..=270_000 {
+        let opens = window.enter(&rule, at(0), first(), Failure, FAST);
+        assert_eq!(opens, number >= 100_000, "{number}");
+    }
+}
+
+#[test]
 fn a_success_writes_nothing_once_all_that_a_window_looks_at_are_successes() {
     let rule = WindowRule::over_last(10).failure_rate(500);
     for failures in [0, 1] {
