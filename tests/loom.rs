@@ -533,6 +533,24 @@ fn no_window_stays_clean_with_a_failure_in_it() {
 }
 
 #[test]
+fn what_was_in_a_place_a_ring_ago_is_nobodys_failure() {
+    // All around, and once more a word and two: each word is one that comes next.
+    for filled in [96, 128, 160] {
+        explore(2, move || {
+            let (circuit, window) = (closed(), Arc::new(SharedWindow::<THREE_OF_EACH>::new()));
+            for number in 0..filled {
+                let outcome = if number % 2 == 0 { Outcome::Failure } else { Outcome::Success };
+                assert!(!enter(&circuit, &window, &ALL_OF_WORD, at(0), outcome));
+            }
+            // Of two that are good, one may have its place and not have said so yet.
+            let other = spawn_enter(&circuit, &window, ONE_OF_TWO, at(0), Outcome::Success);
+            assert!(!enter(&circuit, &window, &ONE_OF_TWO, at(0), Outcome::Success));
+            assert!(!other.join().unwrap());
+        });
+    }
+}
+
+#[test]
 #[cfg_attr(any(mutant = "store_for_cas", mutant = "uncleared"), should_panic)]
 fn an_outcome_that_is_good_clears_its_place_where_another_is_late_to() {
     // In some of these orders this one has a word's first place and stands still before it clears the
@@ -1091,6 +1109,7 @@ const FEW: usize = 12;
 /// Three words for failures, three for slow ones: for 32 outcomes, which are a word.
 const THREE_OF_EACH: usize = 6;
 const ALL_OF_WORD: WindowRule = WindowRule::NONE.failures(32, 32);
+const ONE_OF_TWO: WindowRule = WindowRule::NONE.failures(1, 2);
 const TWO_OF_WORD: WindowRule = WindowRule::NONE.failures(2, 32);
 const TWO_OF_TWO: WindowRule = WindowRule::NONE.failures(2, 2);
 const TWO_OF_THREE: WindowRule = WindowRule::NONE.failures(2, 3);
