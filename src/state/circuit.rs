@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::mode::Mode;
 use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span, TICK_SHIFT, Trip};
+use super::word::TOGETHER;
 use crate::clock::{Instant, duration};
 use crate::fault;
 
@@ -191,8 +192,8 @@ impl Circuit {
     #[inline(always)] // As `ask`.
     const fn decide(self, rule: &Rule, now: Moment) -> (Self, Option<Wait>) {
         let (half_open, most) = (self.is_half_open(), rule.probe_count());
-        // Asked for where it is not what is written, which a caller may have ruled out already.
-        let level = if self.lags() { self.level() } else { self.written_level() };
+        // Where nothing lags that a caller has not ruled out, it is what is written.
+        let level = if TOGETHER && !self.lags() { self.written_level() } else { self.level() };
         let mut wait = None;
         let hot = if half_open && self.has_slot(most) {
             // The lease is that of the youngest probe: none is replaced before its own is over.
@@ -595,7 +596,7 @@ impl Circuit {
     /// Whether a half-open circuit has probes under way and lets another go beside them.
     const fn has_slot(self, most: u32) -> bool {
         // Where one is all there are, none goes beside it: the compiler drops the rest of it.
-        1 < most && self.in_flight() > 0 && self.in_flight() + self.succeeded() < most
+        self.in_flight() > 0 && 1 < most && self.in_flight() + self.succeeded() < most
     }
 
     const fn written_level(self) -> u32 {

@@ -234,10 +234,10 @@ impl Rule {
     }
 
     pub(super) const fn open_span(&self, level: u32) -> Span {
-        let (mut span, mut left) = (self.open_for, level.saturating_sub(1));
+        let (mut span, mut left) = (self.open_for, level);
         if self.growth > TENTHS {
             let factor = growth_factor(self.growth);
-            while left > 0 {
+            while left > 1 {
                 let Some(grown) = span.times(factor, self.open_max) else {
                     return self.open_max;
                 };
