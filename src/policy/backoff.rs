@@ -56,6 +56,8 @@ pub enum BackoffError {
 }
 
 impl Backoff {
+    pub(super) const NONE: Self = Self::unbounded(Growth::Constant, 0);
+
     /// The same wait each time, without jitter.
     #[must_use]
     pub const fn constant(wait: Duration) -> Self {
@@ -191,7 +193,7 @@ impl Backoff {
     /// `previous`. Never shorter than the formula says for `random` / 2^32.
     #[must_use]
     pub const fn wait(&self, failed: u32, previous: Duration, random: u32) -> Duration {
-        duration(self.own(failed, micros(previous), random))
+        duration(self.micros(None, failed, micros(previous), random))
     }
 
     /// The wait if the service asked for `asked`: as long as that, and as the schedule's own.
@@ -204,44 +206,42 @@ impl Backoff {
         previous: Duration,
         random: u32,
     ) -> Duration {
-        match self.asked(micros(asked), failed, micros(previous), random) {
+        match self.micros(Some(micros(asked)), failed, micros(previous), random) {
             u64::MAX => Duration::MAX,
             wait => duration(wait),
         }
     }
 
-    /// [`wait`](Self::wait) in microseconds.
-    pub(super) const fn own(&self, failed: u32, previous: u64, random: u32) -> u64 {
-        self.own_of(self.planned(failed), previous, random)
-    }
-
-    /// [`wait_asked`](Self::wait_asked) in microseconds.
-    pub(super) const fn asked(&self, asked: u64, failed: u32, previous: u64, random: u32) -> u64 {
+    /// [`wait`](Self::wait) in microseconds, or [`wait_asked`](Self::wait_asked).
+    pub(super) const fn micros(
+        &self,
+        asked: Option<u64>,
+        failed: u32,
+        previous: u64,
+        random: u32,
+    ) -> u64 {
         let planned = self.planned(failed);
-        let own = self.own_of(planned, previous, random);
-        let most = match self.jitter {
-            Jitter::None => 0,
-            Jitter::Additive(most) => micros(most) as u32,
-            Jitter::Full | Jitter::Equal | Jitter::Decorrelated => planned,
+        // What is left to chance, and how much of it there is beyond a wait that was asked for.
+        let (chance, beyond) = match self.jitter {
+            Jitter::None => (0, 0),
+            Jitter::Additive(most) => (micros(most) as u32, micros(most) as u32),
+            Jitter::Equal => (planned / 2, planned),
+            Jitter::Full | Jitter::Decorrelated => (planned, planned),
         };
-        let jitter = share(most, random) as u64;
+        let own = match self.jitter {
+            Jitter::Decorrelated => self.decorrelated(previous, random) as u64,
+            Jitter::None | Jitter::Additive(_) => planned as u64 + share(chance, random) as u64,
+            Jitter::Full | Jitter::Equal => {
+                (planned - chance) as u64 + share(chance, random) as u64
+            }
+        };
+        let Some(asked) = asked else { return own };
+        let jitter = share(beyond, random) as u64;
         let asked = match fault::EARLY_WAIT {
             true => asked.saturating_sub(jitter),
             false => asked.saturating_add(jitter),
         };
         if asked > own { asked } else { own }
-    }
-
-    /// The wait, of a wait before jitter.
-    const fn own_of(&self, planned: u32, previous: u64, random: u32) -> u64 {
-        let (least, chance) = match self.jitter {
-            Jitter::None => (planned, 0),
-            Jitter::Additive(most) => (planned, micros(most) as u32),
-            Jitter::Full => (0, planned),
-            Jitter::Equal => (planned - planned / 2, planned / 2),
-            Jitter::Decorrelated => return self.decorrelated(previous, random) as u64,
-        };
-        least as u64 + share(chance, random) as u64
     }
 
     const fn decorrelated(&self, previous: u64, random: u32) -> u32 {

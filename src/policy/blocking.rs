@@ -4,7 +4,8 @@ use core::borrow::Borrow;
 
 use super::classify::Classifier;
 use super::operation::Made;
-use super::run::{Ended, Next, Run};
+use super::progress::Ended;
+use super::run::{Next, Run};
 use super::{Policy, Source};
 use crate::clock::Wait;
 use crate::error::{Error, OrElseError};
@@ -79,14 +80,10 @@ fn drive<'p, T, E, C: Classifier<E>, P: Borrow<Policy<'p, C>>>(
     mut operation: impl FnMut(Made) -> Result<T, E>,
 ) -> Result<T, Error<E>> {
     loop {
-        let step = run.alone(clock.now());
-        run.tell(&step.events);
-        let attempt = step.next?;
+        let attempt = run.ask_and_tell(clock.now())?;
         let result = operation(attempt.made());
         let pace = (|| clock.random(), clock);
-        let step = run.settle(attempt, clock.now(), Some(result), pace);
-        run.tell(&step.events);
-        match step.next {
+        match run.settle_and_tell(attempt, clock.now(), Some(result), &pace) {
             Next::Done(result) => return result,
             Next::Retry(at) => clock.wait_until(at),
             Next::Pending => {}

@@ -81,6 +81,20 @@ impl Events {
     }
 }
 
+impl Stage {
+    /// Who refuses an attempt that is asked for, for `reason`.
+    pub(super) const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Deadline | Reason::Window => Self::Time,
+            Reason::BreakerOpen => Self::Breaker,
+            Reason::Gated => Self::Gate,
+            Reason::BulkheadFull => Self::Bulkhead,
+            Reason::Limited => Self::Limiter,
+            Reason::Class | Reason::Attempts | Reason::Budget | Reason::AskedWait => Self::Retry,
+        }
+    }
+}
+
 impl Event {
     pub(super) const fn moved(transition: Transition) -> Self {
         match transition {

@@ -3,15 +3,18 @@
 use core::borrow::Borrow;
 use core::fmt;
 use core::future::{Future, poll_fn};
+use core::marker::PhantomData;
 use core::mem;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use super::attempt::Attempt;
 use super::classify::Classifier;
 use super::operation::{Made, Once, Operation, Plain, Told};
-use super::run::{Attempt, Next, Run};
+use super::progress::{Came, Ended, Progress};
+use super::run::{Next, Run, settled};
 use super::{Policy, Source};
 use crate::clock::{Instant, Sleep};
 use crate::error::{Error, Reason};
@@ -107,14 +110,10 @@ pub(crate) async fn execute_mut<'p, T, E, C: Classifier<E>>(
 ) -> Result<T, Error<E>> {
     let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
     loop {
-        let step = run.alone(clock.now());
-        run.tell(&step.events);
-        let attempt = step.next?;
+        let attempt = run.ask_and_tell(clock.now())?;
         let result = within(&clock, attempt.ends(), operation()).await;
         let pace = (|| clock.random(), &clock);
-        let step = run.settle(attempt, clock.now(), result, pace);
-        run.tell(&step.events);
-        match step.next {
+        match run.settle_and_tell(attempt, clock.now(), result, &pace) {
             Next::Done(result) => return result,
             Next::Retry(at) => clock.sleep_until(at).await,
             Next::Pending => {}
@@ -152,18 +151,24 @@ pin_project! {
     pub struct Execute<'p, K: Sleep, C, O: Operation, S = &'p Policy<'p, C>, P = S> {
         clock: K,
         operation: O,
-        keep_open: bool,
-        // Declared before `run`, so that an attempt under way is dropped before its call is.
+        // In this order they are dropped: an attempt has really ended before its permit and slot go back,
+        // and that before its call ends.
         #[pin]
-        doing: Doing<'p, O::Attempt, K::Sleeping>,
-        run: Course<S, Run<'p, O::Error, C, P>>,
+        doing: Doing<O::Attempt>,
+        #[pin]
+        timer: Option<K::Sleeping>,
+        attempt: Attempt<'p>,
+        progress: Progress<'p>,
+        last: Option<O::Error>,
+        policy: Course<S, P>,
+        classifies: PhantomData<fn() -> C>,
     }
 }
 
-/// Before an execution begins it has its policy's source, from then on its run.
-enum Course<S, R> {
+/// Before an execution begins it has its policy's source, from then on its policy.
+enum Course<S, P> {
     Before(S),
-    Begun(R),
+    Begun(P),
     // While it begins.
     Between,
 }
@@ -171,36 +176,43 @@ enum Course<S, R> {
 pin_project! {
     /// What an execution is doing.
     #[project = DoingNow]
-    enum Doing<'p, A, S> {
-        // Between two attempts, or before the first.
-        Asking,
-        // `A` is dropped before its permit and slot go back: it has really ended then.
-        Attempting { #[pin] future: A, #[pin] timer: Option<S>, attempt: Option<Attempt<'p>> },
-        Waiting { #[pin] sleep: S },
+    enum Doing<A> {
+        // Before the first attempt.
+        Beginning,
+        Attempting { #[pin] future: A },
+        // Between two attempts.
+        Waiting,
         Done,
     }
 }
 
-impl<'p, K: Sleep, C, O: Operation, S, P: Borrow<Policy<'p, C>>> Execute<'p, K, C, O, S, P> {
+impl<'p, K: Sleep, C, O: Operation, S, P> Execute<'p, K, C, O, S, P> {
     pub(crate) const fn new(source: S, clock: K, operation: O) -> Self {
-        let run = Course::Before(source);
-        Self { clock, operation, keep_open: false, doing: Doing::Asking, run }
+        let mut progress = Progress::NEW;
+        if O::ONLY_ONCE {
+            progress.only_once();
+        }
+        Self {
+            clock,
+            operation,
+            doing: Doing::Beginning,
+            timer: None,
+            attempt: Attempt::NONE,
+            progress,
+            last: None,
+            policy: Course::Before(source),
+            classifies: PhantomData,
+        }
     }
 
-    /// Leaves the call's end to whoever takes the run: a fallback follows.
+    /// Leaves the call's end to [`end`](Self::end): a fallback follows.
     pub(super) const fn keep_open(&mut self) {
-        self.keep_open = true;
-        if let Course::Begun(run) = &mut self.run {
-            run.keep_open();
-        }
+        self.progress.keep_open = true;
     }
 
-    /// The run, when it is over.
-    pub(super) fn run(self: Pin<&mut Self>) -> Option<&mut Run<'p, O::Error, C, P>> {
-        match self.project().run {
-            Course::Begun(run) => Some(run),
-            Course::Before(_) | Course::Between => None,
-        }
+    /// Ends a call that was [kept open](Self::keep_open).
+    pub(super) fn end(self: Pin<&mut Self>, how: Ended) {
+        self.project().progress.end(how);
     }
 }
 
@@ -216,99 +228,83 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let clock = &*this.clock;
-        // One clock reading at each boundary: the first begins the execution and its first attempt.
-        let mut reading = None;
-        if !matches!(this.run, Course::Begun(_)) {
-            if let Course::Before(source) = mem::replace(this.run, Course::Between) {
-                let now = clock.now();
-                reading = Some(now);
-                let mut run = Run::new(source.policy(), now, clock.shard_hint());
-                if O::ONLY_ONCE {
-                    run.only_once();
-                }
-                if *this.keep_open {
-                    run.keep_open();
-                }
-                *this.run = Course::Begun(run);
+        let (clock, attempt, progress) = (&*this.clock, this.attempt, this.progress);
+        if let Course::Before(_) = this.policy {
+            if let Course::Before(source) = mem::replace(this.policy, Course::Between) {
+                let policy = source.policy();
+                progress.begin(&policy.borrow().terms, clock.now(), clock.shard_hint());
+                *this.policy = Course::Begun(policy);
             }
         }
-        let Course::Begun(run) = this.run else { return Poll::Pending };
-        loop {
-            match this.doing.as_mut().project() {
-                DoingNow::Asking => {
-                    let now = reading.take().unwrap_or_else(|| clock.now());
-                    let step = run.alone(now);
-                    run.tell(&step.events);
-                    match step.next {
-                        Ok(attempt) => match this.operation.attempt(attempt.made()) {
-                            Some(future) => {
-                                let attempt = Some(attempt);
-                                let next = Doing::Attempting { future, timer: None, attempt };
-                                this.doing.set(next);
-                            }
-                            None => {
-                                run.cancel(attempt);
-                                this.doing.set(Doing::Done);
-                                return Poll::Ready(Err(run.over(Reason::Attempts)));
-                            }
-                        },
-                        Err(error) => {
-                            this.doing.set(Doing::Done);
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                }
-                DoingNow::Attempting { future, mut timer, attempt } => {
-                    let ends = attempt.as_ref().map_or(Instant::MAX, Attempt::ends);
-                    let result = match future.poll(context) {
-                        Poll::Ready(result) => Some(result),
-                        Poll::Pending if ends == Instant::MAX => return Poll::Pending,
-                        Poll::Pending => {
-                            // The timer is made once it is needed: most attempts that are ready at
-                            // once never make one.
-                            if timer.is_none() {
-                                timer.set(Some(clock.sleep_until(ends)));
-                            }
-                            match timer.as_pin_mut() {
-                                Some(timer) => ready!(timer.poll(context)),
-                                None => return Poll::Pending,
-                            }
-                            None
-                        }
-                    };
-                    let attempt = attempt.take();
-                    this.doing.set(Doing::Asking);
-                    let Some(attempt) = attempt else { continue };
-                    let pace = (|| clock.random(), clock);
-                    let step = run.settle(attempt, clock.now(), result, pace);
-                    run.tell(&step.events);
-                    match step.next {
-                        Next::Done(result) => {
-                            this.doing.set(Doing::Done);
-                            return Poll::Ready(result);
-                        }
-                        Next::Retry(at) => {
-                            this.doing.set(Doing::Waiting { sleep: clock.sleep_until(at) });
-                        }
-                        Next::Pending => {}
-                    }
-                }
-                DoingNow::Waiting { sleep } => {
-                    ready!(sleep.poll(context));
-                    this.doing.set(Doing::Asking);
-                }
+        let Course::Begun(policy) = this.policy else { return Poll::Pending };
+        let policy = (*policy).borrow();
+        let answer = loop {
+            let (result, attempting, until) = match this.doing.as_mut().project() {
+                // One clock reading at each boundary: what begins the execution begins its first
+                // attempt.
+                DoingNow::Beginning => (None, false, None),
+                DoingNow::Attempting { future } => match future.poll(context) {
+                    Poll::Ready(result) => (Some(result), true, None),
+                    Poll::Pending if attempt.ends == Instant::MAX => return Poll::Pending,
+                    // The timer is made once it is needed: most attempts that are ready at once never
+                    // make one.
+                    Poll::Pending => (None, true, Some(attempt.ends)),
+                },
+                DoingNow::Waiting => (None, false, Some(progress.until)),
                 // Polled after its end, which a future need not answer.
                 DoingNow::Done => return Poll::Pending,
+            };
+            if let Some(until) = until {
+                if this.timer.is_none() {
+                    this.timer.set(Some(clock.sleep_until(until)));
+                }
+                match this.timer.as_mut().as_pin_mut() {
+                    Some(timer) => ready!(timer.poll(context)),
+                    None => return Poll::Pending,
+                }
             }
-        }
+            this.timer.set(None);
+            if until.is_some() || attempting {
+                progress.now = clock.now();
+            }
+            if attempting {
+                this.doing.set(Doing::Waiting);
+                let pace = (|| clock.random(), clock);
+                let settled = settled(progress, policy, attempt, result, this.last, &pace);
+                progress.tell(&policy.terms);
+                match settled {
+                    Ok(answer) => break Some(answer),
+                    Err(Came::GaveUp) => break None,
+                    Err(Came::Again | Came::Nothing | Came::Refused) => {}
+                }
+            } else {
+                let granted = progress.ask(&policy.terms, attempt);
+                progress.tell(&policy.terms);
+                if !granted {
+                    break None;
+                }
+                match this.operation.attempt(attempt.made()) {
+                    Some(future) => this.doing.set(Doing::Attempting { future }),
+                    None => {
+                        drop(mem::replace(attempt, Attempt::NONE));
+                        progress.over(Reason::Attempts);
+                        break None;
+                    }
+                }
+            }
+        };
+        this.doing.set(Doing::Done);
+        Poll::Ready(match answer {
+            Some(answer) => Ok(answer),
+            None => Err(progress.error(this.last.take())),
+        })
     }
 }
 
 impl<K: Sleep, C, O: Operation, S, P> fmt::Debug for Execute<'_, K, C, O, S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Execute")
-            .field("begun", &matches!(self.run, Course::Begun(_)))
+            .field("begun", &matches!(self.policy, Course::Begun(_)))
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use super::classify::Classifier;
 use super::execute::Execute;
 use super::operation::{Operation, Plain};
-use super::run::Ended;
+use super::progress::Ended;
 use super::{Policy, Source};
 use crate::clock::Sleep;
 use crate::error::{Error, OrElseError};
@@ -161,9 +161,8 @@ where
         loop {
             if let Some(answering) = this.answering.as_mut().as_pin_mut() {
                 let answer = ready!(answering.poll(context));
-                if let Some(run) = this.execute.run() {
-                    run.end(if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp });
-                }
+                let how = if answer.is_ok() { Ended::FellBack } else { Ended::GaveUp };
+                this.execute.end(how);
                 this.answering.set(None);
                 return Poll::Ready(answer);
             }

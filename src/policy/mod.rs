@@ -24,8 +24,10 @@
 //! a first attempt (a probe, too) and one beside another that is under way find the device awake:
 //! they take no wake-up.
 
+mod attempt;
 mod backoff;
 pub(crate) mod blocking;
+mod books;
 pub(crate) mod classify;
 mod event;
 pub(crate) mod execute;
@@ -33,13 +35,17 @@ mod fallback;
 mod operation;
 mod pace;
 pub(crate) mod plan;
+mod progress;
 mod run;
+mod steps;
 mod strategy;
+mod terms;
 
 use core::borrow::Borrow;
 use core::fmt;
 use core::time::Duration;
 
+pub use attempt::Attempt;
 pub use backoff::{Backoff, BackoffError, Growth, Jitter};
 pub use classify::{ByError, Class, Classifier, Classify, Retry, RetryAll, Verdict};
 pub use event::{Event, Events, Observe, Stage};
@@ -47,15 +53,14 @@ pub use execute::Execute;
 pub use fallback::{Answered, ExecuteOrElse, Fallback, Later, Now};
 pub use operation::{Made, Once, Operation, Plain, Told};
 pub use pace::Pace;
-pub use run::{Attempt, Leave, Next, Run, Step};
+pub use run::{Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
 
 use self::plan::{Limits, Plan};
+use self::terms::{Purse, Terms};
 use crate::clock::micros;
 use crate::state::settings::{BreakerRef, Shared};
-use crate::state::{
-    Breaker, Budget, BudgetRule, Bulkhead, Evidence, Limit, Meter, SharedSlots, SharedTokens,
-};
+use crate::state::{Breaker, Budget, Bulkhead, Evidence, Limit, Meter};
 
 /// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.
 ///
@@ -80,11 +85,7 @@ use crate::state::{
 /// ```
 #[derive(Clone, Copy)]
 pub struct Policy<'s, C = ByError> {
-    limits: Limits,
-    backoff: Backoff,
-    parts: Parts<'s>,
-    metrics: Option<&'s dyn Meter>,
-    observer: Option<&'s dyn Observe>,
+    terms: Terms<'s>,
     classifier: C,
 }
 
@@ -95,18 +96,6 @@ pub trait Source<'p, C> {
     type Policy: Borrow<Policy<'p, C>>;
     /// The policy as it is now.
     fn policy(self) -> Self::Policy;
-}
-
-/// What attempts pass, and other callers share.
-#[derive(Clone, Copy, Debug)]
-struct Parts<'s> {
-    breaker: Option<BreakerRef<'s>>,
-    bulkhead: Option<(u32, &'s SharedSlots)>,
-    budget: Option<(BudgetRule, &'s SharedTokens)>,
-    window: Option<&'s dyn Evidence>,
-    limiter: Option<&'s dyn Limit>,
-    /// Tokens that an attempt is taken to need.
-    estimate: u32,
 }
 
 /// What is wrong with a [`Policy`].
@@ -122,29 +111,11 @@ pub enum PolicyError {
     Deadline,
 }
 
-impl Parts<'_> {
-    const NONE: Self = Self {
-        breaker: None,
-        bulkhead: None,
-        budget: None,
-        window: None,
-        limiter: None,
-        estimate: 0,
-    };
-}
-
 impl<'s> Policy<'s> {
     /// One attempt, no limits, nothing shared.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            limits: Limits::NONE,
-            backoff: Backoff::constant(Duration::ZERO),
-            parts: Parts::NONE,
-            metrics: None,
-            observer: None,
-            classifier: ByError,
-        }
+        Self { terms: Terms::NONE, classifier: ByError }
     }
 
     /// By a named strategy. Its breaker and budget are shared, so they are made from
@@ -183,21 +154,24 @@ impl<'s, C> Policy<'s, C> {
             windowed,
             limited,
         } = *plan;
-        Self {
-            limits: if retry_enabled { limits } else { Limits { attempts: 1, ..limits } },
-            backoff,
-            parts: Parts {
-                breaker: breaker_enabled.then_some(BreakerRef::Live(shared)),
-                bulkhead: (slots > 0).then_some((slots, &shared.slots)),
-                budget: retry_enabled.then_some((budget, &shared.tokens)),
-                window: windowed.then_some(window),
-                limiter: limited.then_some(limiter),
-                estimate,
-            },
-            metrics: Some(metrics),
-            observer: Some(observer),
-            classifier,
+        let mut terms = Terms::NONE;
+        terms.limits = if retry_enabled { limits } else { Limits { attempts: 1, ..limits } };
+        terms.backoff = backoff;
+        terms.breaker = breaker_enabled.then_some(BreakerRef::Live(shared));
+        if slots > 0 {
+            terms = terms.with_bulkhead(slots, &shared.slots);
         }
+        if retry_enabled {
+            terms.budget = Some((budget, &shared.tokens));
+        }
+        if windowed {
+            terms = terms.with_window(window);
+        }
+        if limited {
+            terms = terms.with_limiter(limiter);
+        }
+        terms.estimate = estimate;
+        Self { terms: terms.with_metrics(metrics).with_observer(observer), classifier }
     }
 }
 
@@ -205,14 +179,7 @@ impl<'s, C: Copy> Policy<'s, C> {
     /// Tells errors apart by `classifier`: a function `fn(&E) -> Verdict`, or any [`Classifier`].
     #[must_use]
     pub const fn classify<D>(self, classifier: D) -> Policy<'s, D> {
-        Policy {
-            limits: self.limits,
-            backoff: self.backoff,
-            parts: self.parts,
-            metrics: self.metrics,
-            observer: self.observer,
-            classifier,
-        }
+        Policy { terms: self.terms, classifier }
     }
 
     /// Takes every error for a transient one.
@@ -238,20 +205,20 @@ impl<'s, C: Copy> Policy<'s, C> {
     pub const fn try_attempts(self, attempts: u32) -> Result<Self, PolicyError> {
         match attempts {
             0 => Err(PolicyError::Attempts),
-            _ => Ok(Self { limits: Limits { attempts, ..self.limits }, ..self }),
+            _ => Ok(self.limited(Limits { attempts, ..self.terms.limits })),
         }
     }
 
     /// Waits by `backoff` between attempts.
     #[must_use]
     pub const fn backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
+        Self { terms: Terms { backoff, ..self.terms }, ..self }
     }
 
     /// Starts no retry later than `window` after the beginning.
     #[must_use]
     pub const fn retry_window(self, window: Duration) -> Self {
-        Self { limits: Limits { window: micros(window), ..self.limits }, ..self }
+        self.limited(Limits { window: micros(window), ..self.terms.limits })
     }
 
     /// Gives up on an attempt after `timeout`. More than zero.
@@ -273,7 +240,7 @@ impl<'s, C: Copy> Policy<'s, C> {
             Duration::ZERO => Err(PolicyError::AttemptTimeout),
             _ => {
                 let attempt_timeout = micros(timeout);
-                Ok(Self { limits: Limits { attempt_timeout, ..self.limits }, ..self })
+                Ok(self.limited(Limits { attempt_timeout, ..self.terms.limits }))
             }
         }
     }
@@ -296,14 +263,14 @@ impl<'s, C: Copy> Policy<'s, C> {
     pub const fn try_deadline(self, deadline: Duration) -> Result<Self, PolicyError> {
         match deadline {
             Duration::ZERO => Err(PolicyError::Deadline),
-            _ => Ok(Self { limits: Limits { deadline: micros(deadline), ..self.limits }, ..self }),
+            _ => Ok(self.limited(Limits { deadline: micros(deadline), ..self.terms.limits })),
         }
     }
 
     /// Returns at once, with the wait asked for, when a service asks for a longer one than `wait`.
     #[must_use]
     pub const fn max_asked_wait(self, wait: Duration) -> Self {
-        Self { limits: Limits { max_asked_wait: micros(wait), ..self.limits }, ..self }
+        self.limited(Limits { max_asked_wait: micros(wait), ..self.terms.limits })
     }
 
     /// Asks `breaker` before each attempt, and reports each attempt to it.
@@ -313,28 +280,27 @@ impl<'s, C: Copy> Policy<'s, C> {
     #[must_use]
     pub const fn breaker(self, breaker: &'s Breaker) -> Self {
         let breaker = Some(BreakerRef::Own(breaker));
-        Self { parts: Parts { breaker, ..self.parts }, ..self }
+        Self { terms: Terms { breaker, ..self.terms }, ..self }
     }
 
     /// Has the breaker open by what `window` says, too, which hears of each attempt that the closed
     /// breaker counted. Without a breaker it changes nothing.
     #[must_use]
     pub const fn window(self, window: &'s dyn Evidence) -> Self {
-        Self { parts: Parts { window: Some(window), ..self.parts }, ..self }
+        Self { terms: self.terms.with_window(window), ..self }
     }
 
     /// Takes a slot of `bulkhead` for each attempt, and none while it waits.
     #[must_use]
     pub const fn bulkhead(self, bulkhead: &'s Bulkhead) -> Self {
-        let bulkhead = Some((bulkhead.slots(), bulkhead.shared()));
-        Self { parts: Parts { bulkhead, ..self.parts }, ..self }
+        Self { terms: self.terms.with_bulkhead(bulkhead.slots(), bulkhead.shared()), ..self }
     }
 
     /// Takes one request and the [estimated](Self::estimate) tokens of `limiter` for each attempt. They
     /// are spent when it is granted, and a retry is not made towards a refusal.
     #[must_use]
     pub const fn limiter(self, limiter: &'s dyn Limit) -> Self {
-        Self { parts: Parts { limiter: Some(limiter), ..self.parts }, ..self }
+        Self { terms: self.terms.with_limiter(limiter), ..self }
     }
 
     /// Takes it that an attempt needs so many tokens of the limiter's, instead of none.
@@ -342,26 +308,30 @@ impl<'s, C: Copy> Policy<'s, C> {
     /// What it took is known afterwards: [`Limit::settle`] corrects what was taken.
     #[must_use]
     pub const fn estimate(self, tokens: u32) -> Self {
-        Self { parts: Parts { estimate: tokens, ..self.parts }, ..self }
+        Self { terms: Terms { estimate: tokens, ..self.terms }, ..self }
     }
 
     /// Pays for each retry out of `budget`.
     #[must_use]
     pub const fn budget(self, budget: &'s Budget) -> Self {
-        let budget = Some((*budget.rule(), budget.shared()));
-        Self { parts: Parts { budget, ..self.parts }, ..self }
+        let budget: (_, &dyn Purse) = (*budget.rule(), budget.shared());
+        Self { terms: Terms { budget: Some(budget), ..self.terms }, ..self }
     }
 
     /// Counts into `metrics`.
     #[must_use]
     pub const fn metrics(self, metrics: &'s dyn Meter) -> Self {
-        Self { metrics: Some(metrics), ..self }
+        Self { terms: self.terms.with_metrics(metrics), ..self }
     }
 
     /// Tells `observer` what executions do.
     #[must_use]
     pub const fn observer(self, observer: &'s dyn Observe) -> Self {
-        Self { observer: Some(observer), ..self }
+        Self { terms: self.terms.with_observer(observer), ..self }
+    }
+
+    const fn limited(self, limits: Limits) -> Self {
+        Self { terms: Terms { limits, ..self.terms }, ..self }
     }
 }
 
@@ -376,18 +346,12 @@ impl<'p, C> Source<'p, C> for &'p Policy<'_, C> {
 impl<C> Policy<'_, C> {
     #[cfg(feature = "defmt")]
     pub(crate) const fn limits(&self) -> &Limits {
-        &self.limits
+        &self.terms.limits
     }
 
     #[cfg(feature = "defmt")]
     pub(crate) const fn waits_by(&self) -> &Backoff {
-        &self.backoff
-    }
-
-    fn tell(&self, events: &Events) {
-        if let Some(observer) = self.observer {
-            events.iter().for_each(|event| observer.observe(event));
-        }
+        &self.terms.backoff
     }
 }
 
@@ -400,9 +364,7 @@ impl Default for Policy<'_> {
 impl<C: fmt::Debug> fmt::Debug for Policy<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
-            .field("limits", &self.limits)
-            .field("backoff", &self.backoff)
-            .field("parts", &self.parts)
+            .field("terms", &self.terms)
             .field("classifier", &self.classifier)
             .finish_non_exhaustive()
     }

@@ -101,10 +101,16 @@ impl SharedSlots {
     ///
     /// All are taken.
     pub fn try_acquire(&self, slots: u32) -> Result<Slot<&Self>, BulkheadFull> {
-        match self.0.update(|taken| take(taken, slots)) {
-            true => Ok(Slot(self)),
-            false => Err(BulkheadFull),
-        }
+        if self.take(slots) { Ok(Slot(self)) } else { Err(BulkheadFull) }
+    }
+
+    /// Takes one of `slots`, if one is free, for who [gives it back](Self::give_back) himself.
+    pub(crate) fn take(&self, slots: u32) -> bool {
+        self.0.update(|taken| take(taken, slots))
+    }
+
+    pub(crate) fn give_back(&self) {
+        self.0.update(|taken| (give_back(taken), ()));
     }
 
     /// Slots taken at the moment.
@@ -143,7 +149,7 @@ impl Slotted for &SharedSlots {
 
 impl<B: Slotted> Drop for Slot<B> {
     fn drop(&mut self) {
-        self.0.taken().0.update(|taken| (give_back(taken), ()));
+        self.0.taken().give_back();
     }
 }
 

@@ -1,0 +1,88 @@
+//! Leave to make one attempt.
+
+use core::time::Duration;
+
+use super::operation::Made;
+use crate::clock::Instant;
+use crate::state::settings::BreakerRef;
+use crate::state::{Meter, Permit, SharedSlots, Tally, Transition};
+
+/// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
+/// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`](super::Run::cancel).
+#[derive(Debug)]
+#[must_use = "settle it, or cancel it"]
+pub struct Attempt<'p> {
+    pub(super) permit: Option<Permit<BreakerRef<'p>>>,
+    pub(super) slot: Option<Held<'p>>,
+    pub(super) meter: Option<&'p dyn Meter>,
+    pub(super) settled: bool,
+    pub(super) ends: Instant,
+    /// The deadline comes before the attempt's own timeout.
+    pub(super) cut: bool,
+    pub(super) granted: Instant,
+    pub(super) number: u32,
+}
+
+/// A slot of a bulkhead, with how it is given back: linked by who took it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held<'p> {
+    pub(super) slots: &'p SharedSlots,
+    pub(super) give_back: fn(&SharedSlots),
+}
+
+impl Attempt<'_> {
+    /// None: it holds nothing, and was never granted.
+    pub(super) const NONE: Self = Self {
+        permit: None,
+        slot: None,
+        meter: None,
+        settled: true,
+        ends: Instant::MAX,
+        cut: false,
+        granted: Instant::ORIGIN,
+        number: 0,
+    };
+
+    /// When it must have ended: [`Instant::MAX`] where there is no limit.
+    #[must_use]
+    pub const fn ends(&self) -> Instant {
+        self.ends
+    }
+
+    /// Its number and its time.
+    #[must_use]
+    pub const fn made(&self) -> Made {
+        let time_left = match self.ends.as_micros() {
+            u64::MAX => Duration::MAX,
+            _ => self.ends.since(self.granted),
+        };
+        Made::new(self.number, time_left)
+    }
+
+    /// What granting it did to the breaker.
+    pub(super) fn transition(&self) -> Option<Transition> {
+        self.permit.as_ref().and_then(Permit::transition)
+    }
+
+    pub(super) fn is_shadowed(&self) -> bool {
+        self.permit.as_ref().is_some_and(Permit::shadowed)
+    }
+
+    /// Gives back what it holds: the permit first, for whoever finds the slot free finds the breaker
+    /// as it is then.
+    pub(super) fn give_back(&mut self) {
+        drop(self.permit.take());
+        if let Some(Held { slots, give_back }) = self.slot.take() {
+            give_back(slots);
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.give_back();
+        if let (false, Some(meter)) = (self.settled, self.meter) {
+            meter.count(Tally::AttemptCancelled);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The steps of an execution, and how it goes on after each.
+
+use super::attempt::Attempt;
+use super::classify::{Class, Retry, Verdict};
+use super::pace::Pace;
+use super::progress::{Came, Entry, NOBODY_KNOWS, Progress};
+use super::terms::Terms;
+use crate::clock::{Instant, micros};
+use crate::error::Reason;
+use crate::fault;
+use crate::state::{Guarded as _, Outcome, Settled};
+
+impl<'p> Progress<'p> {
+    #[inline(never)]
+    pub(super) fn begin(&mut self, terms: &Terms<'p>, now: Instant, shard: usize) {
+        self.now = now;
+        self.began = now;
+        self.ends = now.plus(terms.limits.deadline);
+        self.attempts = self.attempts.min(terms.limits.attempts);
+        self.ended = false;
+        self.shard = shard;
+        self.books = terms.books;
+        if let Some(books) = self.books {
+            books.meter.started(shard);
+        }
+    }
+
+    /// Grants the next attempt, with none under way; if not, the execution is over.
+    #[inline(never)]
+    pub(super) fn ask(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) -> bool {
+        self.settled = Settled::Counted;
+        match self.admit(terms, attempt) {
+            Ok(()) => {
+                self.asked_until = NOBODY_KNOWS;
+                self.allowed = Retry::Yes;
+                self.granted(attempt);
+                true
+            }
+            Err(reason) => {
+                self.came = Came::Refused;
+                self.retry_at = self.until;
+                self.give_up(reason);
+                false
+            }
+        }
+    }
+
+    /// Grants an attempt beside one that is under way, or does not.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn second(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) -> bool {
+        (self.came, self.settled) = (Came::Nothing, Settled::Counted);
+        let closed = terms.breaker.is_none_or(|breaker| breaker.shared().is_closed());
+        if self.under_way > 1 || !closed || self.made >= self.attempts {
+            return false;
+        }
+        if terms.budget.is_some_and(|(rule, tokens)| !tokens.withdraw(&rule, self.now)) {
+            self.reason = Reason::Budget;
+            self.enter(Entry::Refused);
+            return false;
+        }
+        match self.admit(terms, attempt) {
+            Ok(()) => {
+                self.granted(attempt);
+                true
+            }
+            Err(reason) => {
+                (self.came, self.reason) = (Came::Refused, reason);
+                self.enter(Entry::Refused);
+                false
+            }
+        }
+    }
+
+    fn granted(&mut self, attempt: &Attempt<'p>) {
+        self.made += 1;
+        self.under_way += 1;
+        self.came = Came::Nothing;
+        if let Some(moved) = attempt.transition() {
+            self.settled = Settled::Moved(moved);
+        }
+        self.enter(Entry::Granted(attempt));
+    }
+
+    /// The stages that an attempt passes, in their order.
+    fn admit(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) -> Result<(), Reason> {
+        let (now, ends) = (self.now, self.ends);
+        self.until = NOBODY_KNOWS;
+        if over(now, ends) {
+            return Err(Reason::Deadline);
+        }
+        if self.made >= self.attempts {
+            return Err(Reason::Attempts);
+        }
+        // A sleep may have ended late.
+        if self.made > 0 && now > self.window_ends(terms) {
+            return Err(Reason::Window);
+        }
+        (terms.gates.enter)(self, terms, attempt)?;
+        let timeout = terms.timeout_at(now);
+        attempt.cut = ends < timeout;
+        attempt.ends = timeout.min(ends);
+        attempt.granted = now;
+        attempt.number = self.made.saturating_add(1);
+        attempt.meter = self.books.map(|books| books.meter);
+        attempt.settled = false;
+        Ok(())
+    }
+
+    /// Takes an attempt's answer.
+    #[inline(never)]
+    pub(super) fn succeed(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        (self.came, self.settled) = (Came::Nothing, Settled::Counted);
+        attempt.settled = !fault::DOUBLE_COUNT;
+        self.report(terms, attempt, Outcome::Success);
+        if let Some((rule, tokens)) = terms.budget {
+            tokens.deposit(&rule);
+        }
+        self.enter(Entry::Succeeded(attempt));
+        self.ended = true;
+        attempt.give_back();
+    }
+
+    /// Takes an attempt's failure: whether it is [`Came::Again`] or [`Came::GaveUp`], if no other
+    /// attempt is under way.
+    #[inline(never)]
+    pub(super) fn fail(
+        &mut self,
+        terms: &Terms<'p>,
+        attempt: &mut Attempt<'p>,
+        verdict: &Verdict,
+        returned: bool,
+        pace: &dyn Pace,
+    ) -> Came {
+        let now = self.now;
+        self.under_way = self.under_way.saturating_sub(1);
+        self.class = Some(verdict.class);
+        self.allowed = self.allowed.least(verdict.retry);
+        let asked = verdict.not_before.map(micros);
+        if let Some(wait) = asked {
+            self.asked_until = self.asked_until.max(now.plus(wait));
+        }
+        // An operation that keeps to the time it is told cuts itself.
+        let timed_out = !returned || matches!(verdict.class, Class::Timeout) && now >= attempt.ends;
+        let cut = attempt.cut && timed_out;
+        self.settled = Settled::Counted;
+        // Cut by the deadline, it might have been about to answer: it says nothing.
+        if !cut && verdict.class.fails() {
+            self.report(terms, attempt, Outcome::Failure);
+        }
+        attempt.settled = !fault::DOUBLE_COUNT;
+        self.enter(if returned { Entry::Failed(attempt) } else { Entry::TimedOut(attempt) });
+        // Whatever it held goes back before anything is decided on.
+        attempt.give_back();
+        self.came = Came::Nothing;
+        if self.under_way == 0 && !self.ended {
+            self.until = self.asked_until;
+            self.came = Came::Again;
+            let free = matches!(verdict.retry, Retry::Never);
+            if let Err(reason) = self.again(terms, asked, free, cut, pace) {
+                self.came = Came::GaveUp;
+                self.retry_at = self.until.max(terms.refused_until(now));
+                self.give_up(reason);
+            }
+        }
+        self.came
+    }
+
+    fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
+        let now = self.now;
+        let Some(permit) = attempt.permit.take() else { return };
+        self.settled = match terms.window {
+            None => permit.settle(now, outcome),
+            Some((window, settle)) => settle(window, permit, attempt.granted, now, outcome),
+        };
+    }
+
+    /// Whether to attempt again, after what the service `asked` for; and when. Of a [`Retry::Never`],
+    /// the failure is `free`.
+    fn again(
+        &mut self,
+        terms: &Terms<'p>,
+        asked: Option<u64>,
+        free: bool,
+        cut: bool,
+        pace: &dyn Pace,
+    ) -> Result<(), Reason> {
+        let now = self.now;
+        if cut {
+            return Err(Reason::Deadline);
+        }
+        // Each retryable failure takes its token, whether or not a retry follows.
+        let paid = free || terms.budget.is_none_or(|(rule, tokens)| tokens.withdraw(&rule, now));
+        let once = matches!(self.allowed, Retry::Once);
+        if matches!(self.allowed, Retry::Never) || once && self.retried_once {
+            return Err(Reason::Class);
+        }
+        if self.made >= self.attempts {
+            return Err(Reason::Attempts);
+        }
+        if !paid && !fault::FREE_RETRY {
+            return Err(Reason::Budget);
+        }
+        if over(now, self.ends) {
+            return Err(Reason::Deadline);
+        }
+        // With two attempts under way, either may have asked.
+        let asked = match self.asked_until {
+            NOBODY_KNOWS => asked,
+            until => asked.max(Some(until.micros_since(now))),
+        };
+        let wait = terms.backoff.micros(asked, self.made, self.previous_wait, pace.random());
+        let earliest = now.plus(wait);
+        // Without a wait, the device is awake.
+        let sleeps = earliest > now;
+        let mut at = earliest;
+        if sleeps {
+            let aligned = pace.next_wake_up(earliest);
+            // No time is taken from the attempt for it.
+            if aligned > earliest && terms.timeout_at(aligned) <= self.ends {
+                at = aligned;
+            }
+        }
+        while let Err(reason) = self.permitted(terms, at, asked) {
+            if at == earliest {
+                return Err(reason);
+            }
+            self.until = self.asked_until;
+            at = earliest;
+        }
+        // Asked last: what is charged is used.
+        if sleeps && !pace.pay_for_wake_up(now, at) {
+            return Err(Reason::Budget);
+        }
+        self.retried_once |= once;
+        // Not the aligned one, by which jitter would grow.
+        self.previous_wait = wait;
+        self.until = at;
+        Ok(())
+    }
+
+    /// Whether anything is known that stands against an attempt at `at`.
+    fn permitted(
+        &mut self,
+        terms: &Terms<'p>,
+        at: Instant,
+        asked: Option<u64>,
+    ) -> Result<(), Reason> {
+        if at > self.window_ends(terms) {
+            return Err(Reason::Window);
+        }
+        if over(at, self.ends) && !fault::DEADLINE_IGNORED {
+            return Err(Reason::Deadline);
+        }
+        if asked.is_some_and(|asked| asked > terms.limits.max_asked_wait) {
+            return Err(Reason::AskedWait);
+        }
+        (terms.gates.foresee)(self, terms, at)
+    }
+
+    /// Ends the execution for `reason`, between two attempts.
+    pub(super) fn over(&mut self, reason: Reason) {
+        self.came = Came::Nothing;
+        self.retry_at = NOBODY_KNOWS;
+        self.give_up(reason);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn give_up(&mut self, reason: Reason) {
+        self.reason = reason;
+        self.enter(Entry::GaveUp);
+        self.ended = !self.keep_open;
+    }
+
+    /// Tells the policy's observer what happened in this step.
+    #[inline(never)] // Mostly there is nobody to tell.
+    pub(super) fn tell(&self, terms: &Terms<'p>) {
+        if let Some((observer, tell)) = terms.observer {
+            tell(observer, self);
+        }
+    }
+
+    const fn window_ends(&self, terms: &Terms<'_>) -> Instant {
+        self.began.plus(terms.limits.window)
+    }
+}
+
+/// Whether `at` is past what ends at `ends`, of which [`Instant::MAX`] never does.
+fn over(at: Instant, ends: Instant) -> bool {
+    at >= ends && ends != Instant::MAX
+}

@@ -1,0 +1,234 @@
+//! What a policy says, but for how it tells errors apart.
+//!
+//! What only some policies have is behind a pointer that the method sets which gives it: an image that
+//! never calls that method does not link it.
+
+use core::fmt;
+
+use super::attempt::{Attempt, Held};
+use super::backoff::Backoff;
+use super::books::count;
+use super::event::Observe;
+use super::plan::Limits;
+use super::progress::{Books, NOBODY_KNOWS, Progress};
+use crate::clock::Instant;
+use crate::error::Reason;
+use crate::state::settings::BreakerRef;
+use crate::state::{
+    BudgetRule, Evidence, Guarded as _, Limit, Meter, Outcome, Permit, Reservation, Settled,
+    SharedSlots, SharedTokens,
+};
+
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'s> {
+    pub(super) limits: Limits,
+    pub(super) backoff: Backoff,
+    pub(super) breaker: Option<BreakerRef<'s>>,
+    pub(super) budget: Option<(BudgetRule, &'s dyn Purse)>,
+    pub(super) bulkhead: Option<(u32, &'s SharedSlots)>,
+    pub(super) limiter: Option<&'s dyn Limit>,
+    /// Tokens that an attempt is taken to need.
+    pub(super) estimate: u32,
+    /// How all of these are asked.
+    pub(super) gates: &'static Gates,
+    pub(super) window: Option<(&'s dyn Evidence, SettleWith)>,
+    pub(super) books: Option<Books<'s>>,
+    pub(super) observer: Option<(&'s dyn Observe, Tell)>,
+}
+
+/// What an attempt passes that other callers pass, too.
+#[derive(Debug)]
+pub(super) struct Gates {
+    /// Passes them, or says which refuses, and until when: what earlier ones granted goes back.
+    pub(super) enter: Enter,
+    /// Whether an attempt at that instant would pass.
+    pub(super) foresee: Foresee,
+}
+
+type Enter = for<'p> fn(&mut Progress<'p>, &Terms<'p>, &mut Attempt<'p>) -> Result<(), Reason>;
+type Foresee = for<'p> fn(&mut Progress<'p>, &Terms<'p>, Instant) -> Result<(), Reason>;
+type Tell = fn(&dyn Observe, &Progress<'_>);
+type SettleWith =
+    for<'p> fn(&dyn Evidence, Permit<BreakerRef<'p>>, Instant, Instant, Outcome) -> Settled;
+
+/// What retries are paid from.
+pub(super) trait Purse: Sync {
+    fn withdraw(&self, rule: &BudgetRule, now: Instant) -> bool;
+    fn deposit(&self, rule: &BudgetRule);
+}
+
+impl<'s> Terms<'s> {
+    /// One attempt, no limits, nothing shared.
+    pub(super) const NONE: Self = Self {
+        limits: Limits::NONE,
+        backoff: Backoff::NONE,
+        breaker: None,
+        budget: None,
+        bulkhead: None,
+        limiter: None,
+        estimate: 0,
+        gates: &Gates { enter: take_permit, foresee: foresee_permit },
+        window: None,
+        books: None,
+        observer: None,
+    };
+
+    pub(super) const fn with_bulkhead(self, slots: u32, taken: &'s SharedSlots) -> Self {
+        Self { bulkhead: Some((slots, taken)), gates: ALL, ..self }
+    }
+
+    pub(super) const fn with_limiter(self, limiter: &'s dyn Limit) -> Self {
+        Self { limiter: Some(limiter), gates: ALL, ..self }
+    }
+
+    pub(super) const fn with_window(self, window: &'s dyn Evidence) -> Self {
+        Self { window: Some((window, settle_with)), ..self }
+    }
+
+    pub(super) const fn with_metrics(self, meter: &'s dyn Meter) -> Self {
+        Self { books: Some(Books { meter, count }), ..self }
+    }
+
+    pub(super) const fn with_observer(self, observer: &'s dyn Observe) -> Self {
+        Self { observer: Some((observer, tell)), ..self }
+    }
+
+    /// When an attempt that begins at `at` runs out of its own time.
+    pub(super) const fn timeout_at(&self, at: Instant) -> Instant {
+        at.plus(self.limits.attempt_timeout)
+    }
+
+    /// Until when the breaker refuses who asks at `at`; [`NOBODY_KNOWS`] if it does not.
+    #[inline(never)]
+    pub(super) fn refused_until(&self, at: Instant) -> Instant {
+        match self.breaker.map(|breaker| breaker.peek(at)) {
+            Some(Err(open)) => open.admits_at,
+            Some(Ok(())) | None => NOBODY_KNOWS,
+        }
+    }
+}
+
+impl fmt::Debug for Terms<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terms")
+            .field("limits", &self.limits)
+            .field("backoff", &self.backoff)
+            .field("breaker", &self.breaker)
+            .field("budget", &self.budget)
+            .field("bulkhead", &self.bulkhead)
+            .field("window", &self.window.map(|(window, _)| window))
+            .field("limiter", &self.limiter)
+            .field("estimate", &self.estimate)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Purse for SharedTokens {
+    fn withdraw(&self, rule: &BudgetRule, now: Instant) -> bool {
+        self.withdraw(rule, now)
+    }
+
+    fn deposit(&self, rule: &BudgetRule) {
+        self.deposit(rule);
+    }
+}
+
+// By hand, as of the other traits: see `Meter`.
+impl fmt::Debug for dyn Purse + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Purse")
+    }
+}
+
+fn take_permit<'p>(
+    progress: &mut Progress<'p>,
+    terms: &Terms<'p>,
+    attempt: &mut Attempt<'p>,
+) -> Result<(), Reason> {
+    match terms.breaker.map(|breaker| Permit::try_acquire(breaker, progress.now)) {
+        Some(Err(open)) => {
+            progress.until = open.admits_at;
+            return Err(Reason::BreakerOpen);
+        }
+        Some(Ok(permit)) => attempt.permit = Some(permit),
+        None => {}
+    }
+    Ok(())
+}
+
+fn foresee_permit(
+    progress: &mut Progress<'_>,
+    terms: &Terms<'_>,
+    at: Instant,
+) -> Result<(), Reason> {
+    let open_until = terms.refused_until(at);
+    if open_until > NOBODY_KNOWS {
+        progress.until = progress.until.max(open_until);
+        return Err(Reason::BreakerOpen);
+    }
+    Ok(())
+}
+
+fn pass_all<'p>(
+    progress: &mut Progress<'p>,
+    terms: &Terms<'p>,
+    attempt: &mut Attempt<'p>,
+) -> Result<(), Reason> {
+    foresee_permit(progress, terms, progress.now)?;
+    if let Some((slots, taken)) = terms.bulkhead {
+        if !taken.take(slots) {
+            return Err(Reason::BulkheadFull);
+        }
+        attempt.slot = Some(Held { slots: taken, give_back: SharedSlots::give_back });
+    }
+    let passed = pass_limiter(progress, terms, attempt);
+    if passed.is_err() {
+        attempt.give_back();
+    }
+    passed
+}
+
+fn pass_limiter<'p>(
+    progress: &mut Progress<'p>,
+    terms: &Terms<'p>,
+    attempt: &mut Attempt<'p>,
+) -> Result<(), Reason> {
+    let Some(limiter) = terms.limiter else { return take_permit(progress, terms, attempt) };
+    match Reservation::try_new(limiter, progress.now, terms.estimate) {
+        Ok(reservation) => {
+            take_permit(progress, terms, attempt)?;
+            // Nothing stands between it and its beginning any more.
+            let _ = reservation.begin();
+            Ok(())
+        }
+        Err(limited) => {
+            progress.until = limited.admits_at;
+            Err(Reason::Limited)
+        }
+    }
+}
+
+fn foresee_all(progress: &mut Progress<'_>, terms: &Terms<'_>, at: Instant) -> Result<(), Reason> {
+    foresee_permit(progress, terms, at)?;
+    if let Some(Err(limited)) = terms.limiter.map(|limiter| limiter.look(at, terms.estimate)) {
+        progress.until = progress.until.max(limited.admits_at);
+        return Err(Reason::Limited);
+    }
+    Ok(())
+}
+
+fn settle_with(
+    window: &dyn Evidence,
+    permit: Permit<BreakerRef<'_>>,
+    granted: Instant,
+    now: Instant,
+    outcome: Outcome,
+) -> Settled {
+    permit.settle_with(now, outcome, now.since(granted), window)
+}
+
+fn tell(observer: &dyn Observe, progress: &Progress<'_>) {
+    progress.events().iter().for_each(|event| observer.observe(event));
+}
+
+const ALL: &Gates = &Gates { enter: pass_all, foresee: foresee_all };
