@@ -2,6 +2,7 @@
 
 use core::borrow::Borrow;
 
+use super::attempt::Attempt;
 use super::classify::Classifier;
 use super::operation::Made;
 use super::progress::Ended;
@@ -79,11 +80,12 @@ fn drive<'p, T, E, C: Classifier<E>, P: Borrow<Policy<'p, C>>>(
     clock: &impl Wait,
     mut operation: impl FnMut(Made) -> Result<T, E>,
 ) -> Result<T, Error<E>> {
+    let mut attempt = Attempt::NONE;
     loop {
-        let attempt = run.ask_and_tell(clock.now())?;
+        run.ask_and_tell(clock.now(), &mut attempt)?;
         let result = operation(attempt.made());
         let pace = (|| clock.random(), clock);
-        match run.settle_and_tell(attempt, clock.now(), Some(result), &pace) {
+        match run.settle_and_tell(&mut attempt, clock.now(), Some(result), &pace) {
             Next::Done(result) => return result,
             Next::Retry(at) => clock.wait_until(at),
             Next::Pending => {}

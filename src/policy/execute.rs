@@ -109,11 +109,12 @@ pub(crate) async fn execute_mut<'p, T, E, C: Classifier<E>>(
     mut operation: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, Error<E>> {
     let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
+    let mut attempt = Attempt::NONE;
     loop {
-        let attempt = run.ask_and_tell(clock.now())?;
+        run.ask_and_tell(clock.now(), &mut attempt)?;
         let result = within(&clock, attempt.ends(), operation()).await;
         let pace = (|| clock.random(), &clock);
-        match run.settle_and_tell(attempt, clock.now(), result, &pace) {
+        match run.settle_and_tell(&mut attempt, clock.now(), result, &pace) {
             Next::Done(result) => return result,
             Next::Retry(at) => clock.sleep_until(at).await,
             Next::Pending => {}
@@ -263,12 +264,14 @@ where
                     None => return Poll::Pending,
                 }
             }
+            if attempting {
+                this.doing.set(Doing::Waiting);
+            }
             this.timer.set(None);
-            if until.is_some() || attempting {
+            if attempting || until.is_some() {
                 progress.now = clock.now();
             }
             if attempting {
-                this.doing.set(Doing::Waiting);
                 let pace = (|| clock.random(), clock);
                 let settled = settled(progress, policy, attempt, result, this.last, &pace);
                 progress.tell(&policy.terms);

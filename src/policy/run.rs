@@ -106,11 +106,14 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         if self.progress.ended {
             return Step { next: Leave::NotNow, events: Events::new(None, None) };
         }
+        let mut attempt = Attempt::NONE;
         let next = if self.progress.under_way == 0 {
-            self.ask(now).map_or_else(Leave::Refused, Leave::Granted)
+            match self.ask(now, &mut attempt) {
+                Ok(()) => Leave::Granted(attempt),
+                Err(error) => Leave::Refused(error),
+            }
         } else {
             self.progress.now = now;
-            let mut attempt = Attempt::NONE;
             match self.progress.second(&self.policy.borrow().terms, &mut attempt) {
                 true => Leave::Granted(attempt),
                 false => Leave::NotNow,
@@ -124,7 +127,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     /// [wake-ups](crate::Clock::next_wake_up).
     pub fn settle<T>(
         &mut self,
-        attempt: Attempt<'p>,
+        mut attempt: Attempt<'p>,
         now: Instant,
         result: Option<Result<T, E>>,
         pace: impl Pace,
@@ -132,7 +135,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     where
         C: Classifier<E>,
     {
-        let next = self.take(attempt, now, result, &pace);
+        let next = self.take(&mut attempt, now, result, &pace);
         Step { next, events: self.progress.events() }
     }
 
@@ -143,8 +146,12 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     }
 
     /// [`attempt`](Self::attempt) with none under way, of which the policy's observer is told.
-    pub(super) fn ask_and_tell(&mut self, now: Instant) -> Result<Attempt<'p>, Error<E>> {
-        let leave = self.ask(now);
+    pub(super) fn ask_and_tell(
+        &mut self,
+        now: Instant,
+        attempt: &mut Attempt<'p>,
+    ) -> Result<(), Error<E>> {
+        let leave = self.ask(now, attempt);
         self.progress.tell(&self.policy.borrow().terms);
         leave
     }
@@ -152,7 +159,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     /// [`settle`](Self::settle), of which the policy's observer is told.
     pub(super) fn settle_and_tell<T>(
         &mut self,
-        attempt: Attempt<'p>,
+        attempt: &mut Attempt<'p>,
         now: Instant,
         result: Option<Result<T, E>>,
         pace: &dyn Pace,
@@ -165,18 +172,17 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         next
     }
 
-    fn ask(&mut self, now: Instant) -> Result<Attempt<'p>, Error<E>> {
+    fn ask(&mut self, now: Instant, attempt: &mut Attempt<'p>) -> Result<(), Error<E>> {
         self.progress.now = now;
-        let mut attempt = Attempt::NONE;
-        match self.progress.ask(&self.policy.borrow().terms, &mut attempt) {
-            true => Ok(attempt),
+        match self.progress.ask(&self.policy.borrow().terms, attempt) {
+            true => Ok(()),
             false => Err(self.progress.error(self.last.take())),
         }
     }
 
     fn take<T>(
         &mut self,
-        mut attempt: Attempt<'p>,
+        attempt: &mut Attempt<'p>,
         now: Instant,
         result: Option<Result<T, E>>,
         pace: &dyn Pace,
@@ -187,7 +193,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         let Self { progress, last, policy, .. } = self;
         let policy = (*policy).borrow();
         progress.now = now;
-        match settled(progress, policy, &mut attempt, result, last, pace) {
+        match settled(progress, policy, attempt, result, last, pace) {
             Ok(answer) => Next::Done(Ok(answer)),
             Err(Came::Again) => Next::Retry(progress.until),
             Err(Came::GaveUp) => Next::Done(Err(progress.error(last.take()))),
