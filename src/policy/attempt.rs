@@ -32,16 +32,19 @@ pub(super) struct Held<'p> {
 
 impl Attempt<'_> {
     /// None: it holds nothing, and was never granted.
-    pub(super) const NONE: Self = Self {
-        permit: None,
-        slot: None,
-        meter: None,
-        settled: true,
-        ends: Instant::MAX,
-        cut: false,
-        granted: Instant::ORIGIN,
-        number: 0,
-    };
+    // No constant, which would be copied from a place of its own.
+    pub(super) const fn none() -> Self {
+        Self {
+            permit: None,
+            slot: None,
+            meter: None,
+            settled: true,
+            ends: Instant::MAX,
+            cut: false,
+            granted: Instant::MAX,
+            number: 0,
+        }
+    }
 
     /// When it must have ended: [`Instant::MAX`] where there is no limit.
     #[must_use]

@@ -13,7 +13,33 @@ pub struct Backoff {
     multiplier: u32,
     min: u32,
     max: u32,
-    jitter: Jitter,
+    jitter: Chance,
+    /// Of additive jitter.
+    added: u32,
+}
+
+/// A back-off as executions follow it. How it grows, and what it leaves to chance, is behind pointers:
+/// an image links no others than are chosen before it runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    pub(super) backoff: Backoff,
+    grow: Grow,
+    draw: Draw,
+}
+
+/// What becomes of a multiplier after so many failed attempts before the last one, saturating.
+type Grow = fn(u32, u32) -> u32;
+/// The wait, of the one before jitter, the one before that wait, and random bits.
+type Draw = fn(&Backoff, u32, u64, u32) -> u64;
+
+/// A [`Jitter`] without its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chance {
+    None,
+    Additive,
+    Full,
+    Equal,
+    Decorrelated,
 }
 
 /// How waits grow with the number k = 1, 2, … of failed attempts.
@@ -56,8 +82,6 @@ pub enum BackoffError {
 }
 
 impl Backoff {
-    pub(super) const NONE: Self = Self::unbounded(Growth::Constant, 0);
-
     /// The same wait each time, without jitter.
     #[must_use]
     pub const fn constant(wait: Duration) -> Self {
@@ -99,7 +123,7 @@ impl Backoff {
         match (short(multiplier), short(min), short(max)) {
             (Some(_), Some(min), Some(max)) if min >= max => Err(BackoffError::MinNotBelowMax),
             (Some(multiplier), Some(min), Some(max)) => {
-                Ok(Self { growth, multiplier, min, max, jitter: Jitter::None })
+                Ok(Self { growth, multiplier, min, max, jitter: Chance::None, added: 0 })
             }
             _ => Err(BackoffError::TooLong),
         }
@@ -120,43 +144,44 @@ impl Backoff {
     ///
     /// The jitter is more than an hour.
     pub const fn try_jitter(self, jitter: Jitter) -> Result<Self, BackoffError> {
-        match jitter {
-            Jitter::Additive(most) if short(most).is_none() => Err(BackoffError::TooLong),
-            _ => Ok(Self { jitter, ..self }),
-        }
+        let (jitter, added) = match jitter {
+            Jitter::None => (Chance::None, 0),
+            Jitter::Additive(most) => match short(most) {
+                Some(most) => (Chance::Additive, most),
+                None => return Err(BackoffError::TooLong),
+            },
+            Jitter::Full => (Chance::Full, 0),
+            Jitter::Equal => (Chance::Equal, 0),
+            Jitter::Decorrelated => (Chance::Decorrelated, 0),
+        };
+        Ok(Self { jitter, added, ..self })
     }
 
     pub(super) const fn to_words(self) -> [u32; 5] {
-        let (kind, most) = match self.jitter {
-            Jitter::None => (0, 0),
-            Jitter::Additive(most) => (1, micros(most) as u32),
-            Jitter::Full => (2, 0),
-            Jitter::Equal => (3, 0),
-            Jitter::Decorrelated => (4, 0),
-        };
         let growth = match self.growth {
             Growth::Constant => 0,
             Growth::Linear => 1,
             Growth::Exponential => 2,
         };
-        [growth << 8 | kind, self.multiplier, self.min, self.max, most]
+        let kinds = growth << 8 | self.jitter as u32;
+        [kinds, self.multiplier, self.min, self.max, self.added]
     }
 
     /// What [`to_words`](Self::to_words) gave.
-    pub(super) const fn from_words([kinds, multiplier, min, max, most]: [u32; 5]) -> Self {
+    pub(super) const fn from_words([kinds, multiplier, min, max, added]: [u32; 5]) -> Self {
         let growth = match kinds >> 8 {
             0 => Growth::Constant,
             1 => Growth::Linear,
             _ => Growth::Exponential,
         };
         let jitter = match kinds & 0xff {
-            0 => Jitter::None,
-            1 => Jitter::Additive(duration(most as u64)),
-            2 => Jitter::Full,
-            3 => Jitter::Equal,
-            _ => Jitter::Decorrelated,
+            0 => Chance::None,
+            1 => Chance::Additive,
+            2 => Chance::Full,
+            3 => Chance::Equal,
+            _ => Chance::Decorrelated,
         };
-        Self { growth, multiplier, min, max, jitter }
+        Self { growth, multiplier, min, max, jitter, added }
     }
 
     /// How the waits grow.
@@ -186,7 +211,13 @@ impl Backoff {
     /// What is left to chance.
     #[must_use]
     pub const fn jitter_kind(&self) -> Jitter {
-        self.jitter
+        match self.jitter {
+            Chance::None => Jitter::None,
+            Chance::Additive => Jitter::Additive(duration(self.added as u64)),
+            Chance::Full => Jitter::Full,
+            Chance::Equal => Jitter::Equal,
+            Chance::Decorrelated => Jitter::Decorrelated,
+        }
     }
 
     /// The wait after the `failed`-th failed attempt (0 counts as 1), if the wait before it was
@@ -213,30 +244,54 @@ impl Backoff {
     }
 
     /// [`wait`](Self::wait) in microseconds, or [`wait_asked`](Self::wait_asked).
-    pub(super) const fn micros(
-        &self,
-        asked: Option<u64>,
-        failed: u32,
-        previous: u64,
-        random: u32,
-    ) -> u64 {
+    const fn micros(&self, asked: Option<u64>, failed: u32, previous: u64, random: u32) -> u64 {
         let planned = self.planned(failed);
-        // What is left to chance, and how much of it there is beyond a wait that was asked for.
-        let (chance, beyond) = match self.jitter {
-            Jitter::None => (0, 0),
-            Jitter::Additive(most) => (micros(most) as u32, micros(most) as u32),
-            Jitter::Equal => (planned / 2, planned),
-            Jitter::Full | Jitter::Decorrelated => (planned, planned),
-        };
         let own = match self.jitter {
-            Jitter::Decorrelated => self.decorrelated(previous, random) as u64,
-            Jitter::None | Jitter::Additive(_) => planned as u64 + share(chance, random) as u64,
-            Jitter::Full | Jitter::Equal => {
-                (planned - chance) as u64 + share(chance, random) as u64
-            }
+            Chance::None => self.certain(planned, previous, random),
+            Chance::Additive => self.additive(planned, previous, random),
+            Chance::Full => self.full(planned, previous, random),
+            Chance::Equal => self.equal(planned, previous, random),
+            Chance::Decorrelated => self.decorrelated(planned, previous, random),
         };
-        let Some(asked) = asked else { return own };
-        let jitter = share(beyond, random) as u64;
+        match asked {
+            Some(asked) => self.at_least(asked, own, planned, random),
+            None => own,
+        }
+    }
+
+    const fn certain(&self, planned: u32, _previous: u64, _random: u32) -> u64 {
+        planned as u64
+    }
+
+    const fn additive(&self, planned: u32, _previous: u64, random: u32) -> u64 {
+        planned as u64 + share(self.added, random) as u64
+    }
+
+    const fn full(&self, planned: u32, _previous: u64, random: u32) -> u64 {
+        share(planned, random) as u64
+    }
+
+    const fn equal(&self, planned: u32, _previous: u64, random: u32) -> u64 {
+        (planned - planned / 2) as u64 + share(planned / 2, random) as u64
+    }
+
+    const fn decorrelated(&self, _planned: u32, previous: u64, random: u32) -> u64 {
+        let most = if previous < u64::MAX / 3 { previous * 3 } else { u64::MAX };
+        let chance = most.saturating_sub(self.min as u64);
+        let (high, low) = ((chance >> 32) as u32, chance as u32);
+        let wait = (high as u64 * random as u64)
+            .saturating_add(share(low, random) as u64)
+            .saturating_add(self.min as u64);
+        if wait < self.max as u64 { wait } else { self.max as u64 }
+    }
+
+    /// The later of the wait `asked` for, to which jitter adds, and of its `own`.
+    const fn at_least(&self, asked: u64, own: u64, planned: u32, random: u32) -> u64 {
+        let most = match self.jitter {
+            Chance::None | Chance::Additive => self.added,
+            Chance::Full | Chance::Equal | Chance::Decorrelated => planned,
+        };
+        let jitter = share(most, random) as u64;
         let asked = match fault::EARLY_WAIT {
             true => asked.saturating_sub(jitter),
             false => asked.saturating_add(jitter),
@@ -244,47 +299,72 @@ impl Backoff {
         if asked > own { asked } else { own }
     }
 
-    const fn decorrelated(&self, previous: u64, random: u32) -> u32 {
-        let most = if previous < u64::MAX / 3 { previous * 3 } else { u64::MAX };
-        let chance = most.saturating_sub(self.min as u64);
-        let (high, low) = ((chance >> 32) as u32, chance as u32);
-        let wait = (high as u64 * random as u64)
-            .saturating_add(share(low, random) as u64)
-            .saturating_add(self.min as u64);
-        if wait < self.max as u64 { wait as u32 } else { self.max }
-    }
-
     /// The longest wait there can be after the `failed`-th failed attempt.
     #[must_use]
     pub const fn longest(&self, failed: u32) -> Duration {
         match self.jitter {
-            Jitter::Decorrelated => duration(self.max as u64),
+            Chance::Decorrelated => duration(self.max as u64),
             _ => self.wait(failed, Duration::ZERO, u32::MAX),
         }
     }
 
     /// The wait before jitter, in microseconds.
     const fn planned(&self, failed: u32) -> u32 {
-        let (multiplier, before) = (self.multiplier, failed.saturating_sub(1));
-        let wait = match self.growth {
-            Growth::Constant => Some(multiplier),
-            Growth::Linear => multiplier.checked_mul(before.saturating_add(1)),
-            // Beyond that many doublings any multiplier of a microsecond is past the hour.
-            Growth::Exponential if before >= u32::BITS && multiplier > 0 => None,
-            Growth::Exponential if multiplier << (before & 31) >> (before & 31) != multiplier => {
-                None
-            }
-            Growth::Exponential => Some(multiplier << (before & 31)),
-        };
+        let before = failed.saturating_sub(1);
+        self.bounded(match self.growth {
+            Growth::Constant => constant(self.multiplier, before),
+            Growth::Linear => linear(self.multiplier, before),
+            Growth::Exponential => exponential(self.multiplier, before),
+        })
+    }
+
+    const fn bounded(&self, wait: u32) -> u32 {
         match wait {
-            Some(wait) if wait < self.min => self.min,
-            Some(wait) if wait < self.max => wait,
+            wait if wait < self.min => self.min,
+            wait if wait < self.max => wait,
             _ => self.max,
         }
     }
 
     const fn unbounded(growth: Growth, multiplier: u32) -> Self {
-        Self { growth, multiplier, min: 0, max: multiplier, jitter: Jitter::None }
+        Self { growth, multiplier, min: 0, max: multiplier, jitter: Chance::None, added: 0 }
+    }
+}
+
+impl Schedule {
+    pub(super) const NONE: Self = Self::of(Backoff::unbounded(Growth::Constant, 0));
+
+    pub(super) const fn of(backoff: Backoff) -> Self {
+        let grow: Grow = match backoff.growth {
+            Growth::Constant => constant,
+            Growth::Linear => linear,
+            Growth::Exponential => exponential,
+        };
+        let draw: Draw = match backoff.jitter {
+            Chance::None => Backoff::certain,
+            Chance::Additive => Backoff::additive,
+            Chance::Full => Backoff::full,
+            Chance::Equal => Backoff::equal,
+            Chance::Decorrelated => Backoff::decorrelated,
+        };
+        Self { backoff, grow, draw }
+    }
+
+    /// [`Backoff::wait`] in microseconds, or [`Backoff::wait_asked`].
+    pub(super) fn micros(
+        &self,
+        asked: Option<u64>,
+        failed: u32,
+        previous: u64,
+        random: u32,
+    ) -> u64 {
+        let Self { backoff, grow, draw } = self;
+        let planned = backoff.bounded(grow(backoff.multiplier, failed.saturating_sub(1)));
+        let own = draw(backoff, planned, previous, random);
+        match asked {
+            Some(asked) => backoff.at_least(asked, own, planned, random),
+            None => own,
+        }
     }
 }
 
@@ -311,6 +391,21 @@ const fn short(length: Duration) -> Option<u32> {
         micros @ 0..=3_600_000_000 => Some(micros as u32),
         _ => None,
     }
+}
+
+const fn constant(multiplier: u32, _before: u32) -> u32 {
+    multiplier
+}
+
+const fn linear(multiplier: u32, before: u32) -> u32 {
+    multiplier.saturating_mul(before.saturating_add(1))
+}
+
+const fn exponential(multiplier: u32, before: u32) -> u32 {
+    let grown = multiplier << (before & 31);
+    // Beyond that many doublings any multiplier of a microsecond is past the hour.
+    let lost = before >= u32::BITS && multiplier > 0 || grown >> (before & 31) != multiplier;
+    if lost { u32::MAX } else { grown }
 }
 
 /// `random` / 2^32 of `whole`, rounded up.

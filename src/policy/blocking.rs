@@ -80,7 +80,7 @@ fn drive<'p, T, E, C: Classifier<E>, P: Borrow<Policy<'p, C>>>(
     clock: &impl Wait,
     mut operation: impl FnMut(Made) -> Result<T, E>,
 ) -> Result<T, Error<E>> {
-    let mut attempt = Attempt::NONE;
+    let mut attempt = Attempt::none();
     loop {
         run.ask_and_tell(clock.now(), &mut attempt)?;
         let result = operation(attempt.made());

@@ -42,11 +42,7 @@ pub enum Retry {
 impl Retry {
     /// What is left when either decides.
     pub(super) const fn least(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Never, _) | (_, Self::Never) => Self::Never,
-            (Self::Once, _) | (_, Self::Once) => Self::Once,
-            (Self::Yes, Self::Yes) => Self::Yes,
-        }
+        if (self as u8) < other as u8 { self } else { other }
     }
 }
 

@@ -7,6 +7,7 @@ use core::marker::PhantomData;
 use core::mem;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
+use core::time::Duration;
 
 use pin_project_lite::pin_project;
 
@@ -109,7 +110,7 @@ pub(crate) async fn execute_mut<'p, T, E, C: Classifier<E>>(
     mut operation: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, Error<E>> {
     let mut run = Run::new(source.policy(), clock.now(), clock.shard_hint());
-    let mut attempt = Attempt::NONE;
+    let mut attempt = Attempt::none();
     loop {
         run.ask_and_tell(clock.now(), &mut attempt)?;
         let result = within(&clock, attempt.ends(), operation()).await;
@@ -159,7 +160,8 @@ pin_project! {
         #[pin]
         timer: Option<K::Sleeping>,
         attempt: Attempt<'p>,
-        progress: Progress<'p>,
+        progress: Option<Progress<'p>>,
+        keep_open: bool,
         last: Option<O::Error>,
         policy: Course<S, P>,
         classifies: PhantomData<fn() -> C>,
@@ -189,17 +191,14 @@ pin_project! {
 
 impl<'p, K: Sleep, C, O: Operation, S, P> Execute<'p, K, C, O, S, P> {
     pub(crate) const fn new(source: S, clock: K, operation: O) -> Self {
-        let mut progress = Progress::NEW;
-        if O::ONLY_ONCE {
-            progress.only_once();
-        }
         Self {
             clock,
             operation,
             doing: Doing::Beginning,
             timer: None,
-            attempt: Attempt::NONE,
-            progress,
+            attempt: Attempt::none(),
+            progress: None,
+            keep_open: false,
             last: None,
             policy: Course::Before(source),
             classifies: PhantomData,
@@ -208,12 +207,17 @@ impl<'p, K: Sleep, C, O: Operation, S, P> Execute<'p, K, C, O, S, P> {
 
     /// Leaves the call's end to [`end`](Self::end): a fallback follows.
     pub(super) const fn keep_open(&mut self) {
-        self.progress.keep_open = true;
+        self.keep_open = true;
+        if let Some(progress) = &mut self.progress {
+            progress.keep_open = true;
+        }
     }
 
     /// Ends a call that was [kept open](Self::keep_open).
     pub(super) fn end(self: Pin<&mut Self>, how: Ended) {
-        self.project().progress.end(how);
+        if let Some(progress) = self.project().progress {
+            progress.end(how);
+        }
     }
 }
 
@@ -229,15 +233,24 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let (clock, attempt, progress) = (&*this.clock, this.attempt, this.progress);
-        if let Course::Before(_) = this.policy {
-            if let Course::Before(source) = mem::replace(this.policy, Course::Between) {
-                let policy = source.policy();
-                progress.begin(&policy.borrow().terms, clock.now(), clock.shard_hint());
-                *this.policy = Course::Begun(policy);
+        let (clock, attempt) = (&*this.clock, this.attempt);
+        if this.progress.is_none() {
+            let Course::Before(source) = mem::replace(this.policy, Course::Between) else {
+                return Poll::Pending;
+            };
+            let policy = source.policy();
+            let (now, shard) = (clock.now(), clock.shard_hint());
+            let progress = Progress::begun(&policy.borrow().terms, now, shard);
+            let progress = this.progress.insert(progress);
+            if O::ONLY_ONCE {
+                progress.only_once();
             }
+            progress.keep_open = *this.keep_open;
+            *this.policy = Course::Begun(policy);
         }
-        let Course::Begun(policy) = this.policy else { return Poll::Pending };
+        let (Course::Begun(policy), Some(progress)) = (&*this.policy, this.progress) else {
+            return Poll::Pending;
+        };
         let policy = (*policy).borrow();
         let answer = loop {
             let (result, attempting, until) = match this.doing.as_mut().project() {
@@ -286,10 +299,14 @@ where
                 if !granted {
                     break None;
                 }
-                match this.operation.attempt(attempt.made()) {
+                let made = match O::LISTENS {
+                    true => attempt.made(),
+                    false => Made::new(attempt.number, Duration::MAX),
+                };
+                match this.operation.attempt(made) {
                     Some(future) => this.doing.set(Doing::Attempting { future }),
                     None => {
-                        drop(mem::replace(attempt, Attempt::NONE));
+                        drop(mem::replace(attempt, Attempt::none()));
                         progress.over(Reason::Attempts);
                         break None;
                     }

@@ -56,6 +56,7 @@ pub use pace::Pace;
 pub use run::{Leave, Next, Run, Step};
 pub use strategy::{Settings, Strategy, UnknownStrategy};
 
+use self::backoff::Schedule;
 use self::plan::{Limits, Plan};
 use self::terms::{Purse, Terms};
 use crate::clock::micros;
@@ -156,8 +157,9 @@ impl<'s, C> Policy<'s, C> {
         } = *plan;
         let mut terms = Terms::NONE;
         terms.limits = if retry_enabled { limits } else { Limits { attempts: 1, ..limits } };
-        terms.backoff = backoff;
-        terms.breaker = breaker_enabled.then_some(BreakerRef::Live(shared));
+        terms.schedule = Schedule::of(backoff);
+        terms.breaker =
+            breaker_enabled.then_some(BreakerRef::Live(shared, |shared| shared.settings.rule()));
         if slots > 0 {
             terms = terms.with_bulkhead(slots, &shared.slots);
         }
@@ -212,7 +214,7 @@ impl<'s, C: Copy> Policy<'s, C> {
     /// Waits by `backoff` between attempts.
     #[must_use]
     pub const fn backoff(self, backoff: Backoff) -> Self {
-        Self { terms: Terms { backoff, ..self.terms }, ..self }
+        Self { terms: Terms { schedule: Schedule::of(backoff), ..self.terms }, ..self }
     }
 
     /// Starts no retry later than `window` after the beginning.
@@ -351,7 +353,7 @@ impl<C> Policy<'_, C> {
 
     #[cfg(feature = "defmt")]
     pub(crate) const fn waits_by(&self) -> &Backoff {
-        &self.terms.backoff
+        &self.terms.schedule.backoff
     }
 }
 

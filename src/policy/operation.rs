@@ -16,6 +16,8 @@ pub trait Operation {
     type Error;
     /// Whether there is one attempt to make, however many a policy allows.
     const ONLY_ONCE: bool = false;
+    /// Whether it looks at what it is told of the attempt.
+    const LISTENS: bool = true;
 
     /// Makes an attempt, or none if there is none left to make.
     fn attempt(&mut self, made: Made) -> Option<Self::Attempt>;
@@ -53,6 +55,7 @@ impl<T, E, F: FnMut() -> Fut, Fut: Future<Output = Result<T, E>>> Operation for 
     type Attempt = Fut;
     type Answer = T;
     type Error = E;
+    const LISTENS: bool = false;
 
     fn attempt(&mut self, _made: Made) -> Option<Fut> {
         Some((self.0)())
@@ -74,6 +77,7 @@ impl<T, E, Fut: Future<Output = Result<T, E>>> Operation for Once<Fut> {
     type Answer = T;
     type Error = E;
     const ONLY_ONCE: bool = true;
+    const LISTENS: bool = false;
 
     fn attempt(&mut self, _made: Made) -> Option<Fut> {
         self.0.take()

@@ -9,24 +9,8 @@ use crate::state::{Meter, Settled};
 
 /// An execution, but for its policy and its last error. Dropped before its end, it counts as cancelled.
 #[derive(Debug)]
+#[repr(C)] // A Cortex-M0 reaches the bytes at a pointer in one instruction if they are its first.
 pub(super) struct Progress<'p> {
-    /// When the step is taken that it is at.
-    pub(super) now: Instant,
-    /// When the next attempt is made; or until when it is refused, [`NOBODY_KNOWS`] included.
-    pub(super) until: Instant,
-    pub(super) began: Instant,
-    pub(super) ends: Instant,
-    /// Until when the failures since an attempt last began alone asked to be left alone.
-    pub(super) asked_until: Instant,
-    /// As [`Error::retry_at`].
-    pub(super) retry_at: Instant,
-    /// In microseconds.
-    pub(super) previous_wait: u64,
-    pub(super) books: Option<Books<'p>>,
-    pub(super) shard: usize,
-    /// As many as the policy says, or one.
-    pub(super) attempts: u32,
-    pub(super) made: u32,
     pub(super) under_way: u8,
     /// What came of the step.
     pub(super) came: Came,
@@ -35,11 +19,28 @@ pub(super) struct Progress<'p> {
     /// Why there is no further attempt.
     pub(super) reason: Reason,
     pub(super) class: Option<Class>,
-    /// The least that the failures since then allow.
+    /// The least that the failures since an attempt last began alone allow.
     pub(super) allowed: Retry,
     pub(super) retried_once: bool,
     pub(super) ended: bool,
     pub(super) keep_open: bool,
+    pub(super) made: u32,
+    /// As many as the policy says, or one.
+    pub(super) attempts: u32,
+    /// When the step is taken that it is at.
+    pub(super) now: Instant,
+    /// When the next attempt is made; or until when it is refused.
+    pub(super) until: Instant,
+    pub(super) ends: Instant,
+    pub(super) began: Instant,
+    /// Until when those failures asked to be left alone.
+    pub(super) asked_until: Instant,
+    /// As [`Error::retry_at`].
+    pub(super) retry_at: Instant,
+    /// In microseconds.
+    pub(super) previous_wait: u64,
+    pub(super) books: Option<Books<'p>>,
+    pub(super) shard: usize,
 }
 
 /// What came of a step.
@@ -90,31 +91,7 @@ pub(super) enum Entry<'a, 'p> {
 }
 
 impl Progress<'_> {
-    /// Not begun.
-    pub(super) const NEW: Self = Self {
-        now: Instant::ORIGIN,
-        until: NOBODY_KNOWS,
-        began: Instant::ORIGIN,
-        ends: Instant::MAX,
-        asked_until: NOBODY_KNOWS,
-        retry_at: NOBODY_KNOWS,
-        previous_wait: 0,
-        books: None,
-        shard: 0,
-        attempts: u32::MAX,
-        made: 0,
-        under_way: 0,
-        came: Came::Nothing,
-        settled: Settled::Counted,
-        reason: Reason::Attempts,
-        class: None,
-        allowed: Retry::Yes,
-        retried_once: false,
-        ended: true,
-        keep_open: false,
-    };
-
-    /// Makes no attempt after the first. Said before it begins.
+    /// Makes no attempt after the first.
     pub(super) const fn only_once(&mut self) {
         self.attempts = 1;
     }

@@ -92,8 +92,7 @@ impl<'s, C> Policy<'s, C> {
 
 impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     pub(crate) fn new(policy: P, now: Instant, shard: usize) -> Self {
-        let mut progress = Progress::NEW;
-        progress.begin(&policy.borrow().terms, now, shard);
+        let progress = Progress::begun(&policy.borrow().terms, now, shard);
         Self { progress, last: None, policy, classifies: PhantomData }
     }
 
@@ -106,7 +105,7 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         if self.progress.ended {
             return Step { next: Leave::NotNow, events: Events::new(None, None) };
         }
-        let mut attempt = Attempt::NONE;
+        let mut attempt = Attempt::none();
         let next = if self.progress.under_way == 0 {
             match self.ask(now, &mut attempt) {
                 Ok(()) => Leave::Granted(attempt),

@@ -4,24 +4,39 @@ use super::attempt::Attempt;
 use super::classify::{Class, Retry, Verdict};
 use super::pace::Pace;
 use super::progress::{Came, Entry, NOBODY_KNOWS, Progress};
-use super::terms::Terms;
+use super::terms::{Terms, foresee_permit};
 use crate::clock::{Instant, micros};
 use crate::error::Reason;
 use crate::fault;
 use crate::state::{Guarded as _, Outcome, Settled};
 
 impl<'p> Progress<'p> {
-    #[inline(never)]
-    pub(super) fn begin(&mut self, terms: &Terms<'p>, now: Instant, shard: usize) {
-        self.now = now;
-        self.began = now;
-        self.ends = now.plus(terms.limits.deadline);
-        self.attempts = self.attempts.min(terms.limits.attempts);
-        self.ended = false;
-        self.shard = shard;
-        self.books = terms.books;
-        if let Some(books) = self.books {
+    /// One that begins.
+    pub(super) fn begun(terms: &Terms<'p>, now: Instant, shard: usize) -> Self {
+        if let Some(books) = terms.books {
             books.meter.started(shard);
+        }
+        Self {
+            now,
+            until: now,
+            began: now,
+            ends: now.plus(terms.limits.deadline),
+            asked_until: NOBODY_KNOWS,
+            retry_at: now,
+            previous_wait: 0,
+            books: terms.books,
+            shard,
+            attempts: terms.limits.attempts,
+            made: 0,
+            under_way: 0,
+            came: Came::Nothing,
+            settled: Settled::Counted,
+            reason: Reason::Attempts,
+            class: None,
+            allowed: Retry::Yes,
+            retried_once: false,
+            ended: false,
+            keep_open: false,
         }
     }
 
@@ -72,8 +87,9 @@ impl<'p> Progress<'p> {
         }
     }
 
-    fn granted(&mut self, attempt: &Attempt<'p>) {
+    fn granted(&mut self, attempt: &mut Attempt<'p>) {
         self.made += 1;
+        attempt.number = self.made;
         self.under_way += 1;
         self.came = Came::Nothing;
         if let Some(moved) = attempt.transition() {
@@ -101,7 +117,6 @@ impl<'p> Progress<'p> {
         attempt.cut = ends < timeout;
         attempt.ends = timeout.min(ends);
         attempt.granted = now;
-        attempt.number = self.made.saturating_add(1);
         attempt.meter = self.books.map(|books| books.meter);
         attempt.settled = false;
         Ok(())
@@ -160,7 +175,9 @@ impl<'p> Progress<'p> {
             let free = matches!(verdict.retry, Retry::Never);
             if let Err(reason) = self.again(terms, asked, free, cut, pace) {
                 self.came = Came::GaveUp;
-                self.retry_at = self.until.max(terms.refused_until(now));
+                let until = self.until;
+                let _ = foresee_permit(self, terms, now);
+                (self.retry_at, self.until) = (self.until, until);
                 self.give_up(reason);
             }
         }
@@ -210,7 +227,7 @@ impl<'p> Progress<'p> {
             NOBODY_KNOWS => asked,
             until => asked.max(Some(until.micros_since(now))),
         };
-        let wait = terms.backoff.micros(asked, self.made, self.previous_wait, pace.random());
+        let wait = terms.schedule.micros(asked, self.made, self.previous_wait, pace.random());
         let earliest = now.plus(wait);
         // Without a wait, the device is awake.
         let sleeps = earliest > now;

@@ -3,14 +3,14 @@
 //! What only some policies have is behind a pointer that the method sets which gives it: an image that
 //! never calls that method does not link it.
 
-use core::fmt;
+use core::{fmt, mem};
 
 use super::attempt::{Attempt, Held};
-use super::backoff::Backoff;
+use super::backoff::Schedule;
 use super::books::count;
 use super::event::Observe;
 use super::plan::Limits;
-use super::progress::{Books, NOBODY_KNOWS, Progress};
+use super::progress::{Books, Progress};
 use crate::clock::Instant;
 use crate::error::Reason;
 use crate::state::settings::BreakerRef;
@@ -22,7 +22,7 @@ use crate::state::{
 #[derive(Clone, Copy)]
 pub(super) struct Terms<'s> {
     pub(super) limits: Limits,
-    pub(super) backoff: Backoff,
+    pub(super) schedule: Schedule,
     pub(super) breaker: Option<BreakerRef<'s>>,
     pub(super) budget: Option<(BudgetRule, &'s dyn Purse)>,
     pub(super) bulkhead: Option<(u32, &'s SharedSlots)>,
@@ -61,7 +61,7 @@ impl<'s> Terms<'s> {
     /// One attempt, no limits, nothing shared.
     pub(super) const NONE: Self = Self {
         limits: Limits::NONE,
-        backoff: Backoff::NONE,
+        schedule: Schedule::NONE,
         breaker: None,
         budget: None,
         bulkhead: None,
@@ -97,22 +97,13 @@ impl<'s> Terms<'s> {
     pub(super) const fn timeout_at(&self, at: Instant) -> Instant {
         at.plus(self.limits.attempt_timeout)
     }
-
-    /// Until when the breaker refuses who asks at `at`; [`NOBODY_KNOWS`] if it does not.
-    #[inline(never)]
-    pub(super) fn refused_until(&self, at: Instant) -> Instant {
-        match self.breaker.map(|breaker| breaker.peek(at)) {
-            Some(Err(open)) => open.admits_at,
-            Some(Ok(())) | None => NOBODY_KNOWS,
-        }
-    }
 }
 
 impl fmt::Debug for Terms<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terms")
             .field("limits", &self.limits)
-            .field("backoff", &self.backoff)
+            .field("backoff", &self.schedule.backoff)
             .field("breaker", &self.breaker)
             .field("budget", &self.budget)
             .field("bulkhead", &self.bulkhead)
@@ -150,23 +141,25 @@ fn take_permit<'p>(
             progress.until = open.admits_at;
             return Err(Reason::BreakerOpen);
         }
-        Some(Ok(permit)) => attempt.permit = Some(permit),
+        // It held none: there is nothing to drop.
+        Some(Ok(permit)) => mem::forget(attempt.permit.replace(permit)),
         None => {}
     }
     Ok(())
 }
 
-fn foresee_permit(
+pub(super) fn foresee_permit(
     progress: &mut Progress<'_>,
     terms: &Terms<'_>,
     at: Instant,
 ) -> Result<(), Reason> {
-    let open_until = terms.refused_until(at);
-    if open_until > NOBODY_KNOWS {
-        progress.until = progress.until.max(open_until);
-        return Err(Reason::BreakerOpen);
+    match terms.breaker.map(|breaker| breaker.peek(at)) {
+        Some(Err(open)) => {
+            progress.until = progress.until.max(open.admits_at);
+            Err(Reason::BreakerOpen)
+        }
+        Some(Ok(())) | None => Ok(()),
     }
-    Ok(())
 }
 
 fn pass_all<'p>(

@@ -31,7 +31,8 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BreakerRef<'s> {
     Own(&'s Breaker),
-    Live(&'s Shared),
+    /// With what reads its rule: linked where it is live.
+    Live(&'s Shared, fn(&Shared) -> Rule),
 }
 
 impl LiveSettings {
@@ -86,14 +87,15 @@ impl Guarded for BreakerRef<'_> {
     fn shared(&self) -> &SharedCircuit {
         match self {
             Self::Own(breaker) => breaker.shared(),
-            Self::Live(shared) => &shared.circuit,
+            Self::Live(shared, _) => &shared.circuit,
         }
     }
 
+    #[inline(never)] // Seldom asked for, in several places.
     fn rule(&self) -> Rule {
         match self {
             Self::Own(breaker) => *breaker.rule(),
-            Self::Live(shared) => shared.settings.rule(),
+            Self::Live(shared, rule) => rule(shared),
         }
     }
 }
