@@ -4,7 +4,7 @@ use core::borrow::Borrow;
 use core::time::Duration;
 
 use super::circuit::{
-    Admission, Asked, Circuit, Moment, Outcome, Phase, Settled, Ticket, Told, Transition,
+    Admission, Asked, Circuit, Moment, Outcome, Phase, Read, Settled, Ticket, Told, Transition,
 };
 use super::evidence::{ClosedPhase, Evidence};
 use super::mode::Mode;
@@ -322,17 +322,16 @@ impl SharedCircuit {
         }
     }
 
-    /// Asks once: another caller may be faster.
     #[inline(never)]
     fn try_ask(&self, rule: &Rule, now: Moment, asking: Asking) -> Option<Asked> {
-        let circuit = self.try_load(asking)?;
-        let (next, asked) = circuit.ask(rule, now);
-        let next = match (asking, asked) {
-            (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => circuit,
-            // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
-            _ => next,
-        };
-        if self.replace(circuit, next) { Some(asked) } else { None }
+        self.try_update(asking, |circuit| {
+            let (next, asked) = circuit.ask(rule, now, READ);
+            match (asking, asked) {
+                (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
+                // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
+                _ => (next, asked),
+            }
+        })
     }
 
     #[cold]
@@ -344,12 +343,9 @@ impl SharedCircuit {
         }
     }
 
-    /// Counts once: another caller may be faster.
     #[inline(never)]
     fn try_count(&self, rule: &Rule, now: Moment, ticket: Ticket, told: Told) -> Option<Settled> {
-        let circuit = self.try_load(Asking::ToGo)?;
-        let (next, settled) = circuit.count(rule, now, ticket, told);
-        if self.replace(circuit, next) { Some(settled) } else { None }
+        self.try_update(Asking::ToGo, |circuit| circuit.count(rule, now, ticket, told, READ))
     }
 
     /// See [`Circuit::trip`].
@@ -382,32 +378,44 @@ impl SharedCircuit {
 
     /// See [`Circuit::release`].
     pub fn release(&self, ticket: Ticket) {
-        self.update(move |circuit| (circuit.release(ticket), ()));
+        // Of attempts under way a half-open circuit counts its probes, and no other counts any.
+        if ticket.is_probe() || fault::STALE_RELEASE {
+            self.give_back(ticket);
+        }
+    }
+
+    #[cold]
+    #[inline(never)] // Out of the way of those that settle.
+    fn give_back(&self, ticket: Ticket) {
+        self.update(Asking::ToGo, |circuit| (circuit.release(ticket), ()));
     }
 
     /// Sets its mode, and says what transition that made. See [`Circuit::force`].
     ///
     /// Whoever asks after that is answered by the mode. Whoever decided by the old one and was held
     /// up before it could be seen is too late.
+    #[inline(never)] // Out of the way of those that ask.
     pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
         // Where both words move at once, the mode and its phase can.
         if TOGETHER || ONE_STEP {
-            return self.update(|circuit| circuit.force(now, mode));
+            return self.update(Asking::ToGo, |circuit| circuit.forced(now, mode, READ));
         }
-        self.update(|circuit| (circuit.expired(now, mode), ()));
-        let had = self.update(|circuit| (circuit.with_mode(mode), circuit.has_mode(mode)));
+        self.update(Asking::ToGo, |circuit| (circuit.expired(now, mode), ()));
+        let had = self.update(Asking::ToGo, |circuit| {
+            (circuit.with_mode(mode, READ), circuit.has_mode(mode))
+        });
         // By the mode that is then in the circuit: another caller may have set one since. And if it
         // was there before: whoever set it may be held up.
-        self.update(|circuit| match had || IN_EPOCH {
+        self.update(Asking::ToGo, |circuit| match had || IN_EPOCH {
             true if LEFT_TO_OTHERS => (circuit, None),
             true => circuit.conformed(now),
-            false => circuit.begun(now),
+            false => circuit.begun(now, READ),
         })
     }
 
     /// Closes it and forgets what it counted. See [`Circuit::reset`].
     pub fn reset(&self) -> Option<Transition> {
-        self.update(Circuit::reset)
+        self.update(Asking::ToGo, Circuit::reset)
     }
 
     /// The circuit as it is.
@@ -417,26 +425,28 @@ impl SharedCircuit {
         Circuit::of_words(hot, cold)
     }
 
-    #[cold]
-    fn update<T>(&self, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
+    /// Replaces the circuit by what `step` makes of it, and returns what else `step` says.
+    fn update<T>(&self, asking: Asking, step: impl Fn(Circuit) -> (Circuit, T)) -> T {
         loop {
-            let Some(circuit) = self.try_load(Asking::ToGo) else { continue };
-            let (next, output) = step(circuit);
-            if self.replace(circuit, next) {
+            if let Some(output) = self.try_update(asking, &step) {
                 return output;
             }
         }
     }
 
-    /// The circuit, as it is before it moves. None in the middle of another caller's replacement.
-    fn try_load(&self, asking: Asking) -> Option<Circuit> {
-        if !TOGETHER {
-            return Some(self.load_for(asking));
+    /// The same, unless another caller is faster.
+    #[inline(always)]
+    fn try_update<T>(&self, asking: Asking, step: impl Fn(Circuit) -> (Circuit, T)) -> Option<T> {
+        let moved = self.words.update_together(|hot, cold| {
+            let (next, output) = step(Circuit::of_words(hot, cold));
+            (next.to_bits(), output)
+        });
+        if moved.is_some() {
+            return moved;
         }
-        // Nothing lags but in the middle of a replacement, so what decides need not look for it.
-        let (hot, cold) = self.words.glance();
-        let circuit = Circuit::of_words(hot, cold);
-        if circuit.lags() { None } else { Some(circuit) }
+        let circuit = self.load_for(asking);
+        let (next, output) = step(circuit);
+        if self.replace(circuit, next) { Some(output) } else { None }
     }
 
     /// The circuit; if it is to move, with a cold word that its next transition may leave behind.
@@ -575,6 +585,9 @@ impl core::fmt::Display for BreakerOpen {
 }
 
 impl core::error::Error for BreakerOpen {}
+
+/// How [`SharedCircuit::update`] reads the words that it moves.
+const READ: Read = if TOGETHER { Read::Whole } else { Read::Apart };
 
 // Within an epoch the cold word changes for a probe's lease, which must be there before the probe
 // is: else another caller finds its slot taken under a lease that is over.

@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::mode::Mode;
 use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span, TICK_SHIFT, Trip};
-use super::word::TOGETHER;
 use crate::clock::{Instant, duration};
 use crate::fault;
 
@@ -132,6 +131,16 @@ pub(super) enum Told {
     Enough,
 }
 
+/// How the two words of a circuit were read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// Another caller may have moved one and not yet the other.
+    Apart,
+    /// In one piece, as all that moves them leaves them: the cold word does not lag, and the phase is
+    /// what the mode asks for.
+    Whole,
+}
+
 /// An instant, in 32 bits at a time for cores that reckon in no more.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
@@ -158,7 +167,7 @@ impl Circuit {
     ///
     /// That is what it decides; a [mode](Mode) may have it do otherwise.
     pub const fn admit(self, rule: &Rule, now: Instant) -> (Self, Admission) {
-        let (next, asked) = self.ask(rule, Moment::of(now));
+        let (next, asked) = self.ask(rule, Moment::of(now), Read::Apart);
         let admission = match asked {
             Asked::Admitted(ticket) => Admission::Admitted(ticket, None),
             Asked::HalfOpened(ticket) => Admission::Admitted(ticket, Some(Transition::HalfOpened)),
@@ -169,15 +178,15 @@ impl Circuit {
 
     /// [`admit`](Self::admit) that says of a refusal for how long it holds.
     #[inline(always)] // Into the one that asks.
-    pub(super) const fn ask(self, rule: &Rule, now: Moment) -> (Self, Asked) {
+    pub(super) const fn ask(self, rule: &Rule, now: Moment, read: Read) -> (Self, Asked) {
         let (next, wait) = if self.has_mode(Mode::ForcedOpen) {
             (self, Some(Wait::FOREVER))
         } else if self.is_closed() {
             (self, None)
-        } else if self.has_mode(Mode::ForcedClosed) {
+        } else if read.apart() && self.has_mode(Mode::ForcedClosed) {
             (self, Some(Wait::FOREVER))
         } else {
-            self.decide(rule, now)
+            self.decide(rule, now, read)
         };
         let asked = match wait {
             Some(_) if self.refuses_nobody() => Asked::Admitted(Ticket::SHADOWED),
@@ -190,16 +199,15 @@ impl Circuit {
 
     /// What a circuit that is not closed decides: for how long it refuses, if it does.
     #[inline(always)] // As `ask`.
-    const fn decide(self, rule: &Rule, now: Moment) -> (Self, Option<Wait>) {
+    const fn decide(self, rule: &Rule, now: Moment, read: Read) -> (Self, Option<Wait>) {
         let (half_open, most) = (self.is_half_open(), rule.probe_count());
-        // Where nothing lags that a caller has not ruled out, it is what is written.
-        let level = if TOGETHER && !self.lags() { self.written_level() } else { self.level() };
+        let level = self.level_of(read);
         let mut wait = None;
         let hot = if half_open && self.has_slot(most) {
             // The lease is that of the youngest probe: none is replaced before its own is over.
             self.next_turn()
         } else {
-            wait = self.waits_for(rule, now, level);
+            wait = self.waits_for(rule, now, level, read);
             if wait.is_none() {
                 // Nobody else's outcome is awaited any more, so this probe gets an epoch and a lease
                 // of its own. What succeeded counts on; but a rule of fewer probes may have come
@@ -210,7 +218,7 @@ impl Circuit {
                     false => 0,
                 };
                 self.next_epoch() | pack(Phase::HalfOpen { in_flight: 1, succeeded })
-            } else if half_open && self.lags() {
+            } else if half_open && read.apart() && self.lags() {
                 // Whoever made it half-open has not written its lease yet, and may never.
                 self.hot
             } else {
@@ -237,7 +245,7 @@ impl Circuit {
         ticket: Ticket,
         outcome: Outcome,
     ) -> (Self, Settled) {
-        self.count(rule, Moment::of(now), ticket, Told::Ended(outcome))
+        self.count(rule, Moment::of(now), ticket, Told::Ended(outcome), Read::Apart)
     }
 
     /// What [`settle`](Self::settle) and [`trip`](Self::trip) do.
@@ -248,12 +256,12 @@ impl Circuit {
         now: Moment,
         ticket: Ticket,
         told: Told,
+        read: Read,
     ) -> (Self, Settled) {
-        if ticket.is_shadowed() {
-            return (self, Settled::Shadowed);
-        }
-        if !self.honours(rule, now, ticket) {
-            return (self, Settled::Late);
+        if !self.honours(rule, now, ticket, read) {
+            // No circuit honours a shadowed one.
+            let settled = if ticket.is_shadowed() { Settled::Shadowed } else { Settled::Late };
+            return (self, settled);
         }
         let failed = !matches!(told, Told::Ended(Outcome::Success));
         if self.is_closed() {
@@ -282,7 +290,7 @@ impl Circuit {
     /// Opens on evidence other than its history: on what else the outcome of `ticket`, which it
     /// counted while closed, says.
     pub const fn trip(self, rule: &Rule, now: Instant, ticket: Ticket) -> (Self, Settled) {
-        match self.count(rule, Moment::of(now), ticket, Told::Enough) {
+        match self.count(rule, Moment::of(now), ticket, Told::Enough, Read::Apart) {
             (next, Settled::Moved(moved)) => (next, Settled::Moved(moved)),
             (next, _) => (next, Settled::Counted),
         }
@@ -302,8 +310,23 @@ impl Circuit {
     /// What is under way when it is forced open or closed comes too late. The mode that it has
     /// already changes nothing.
     pub const fn force(self, now: Instant, mode: Mode) -> (Self, Option<Transition>) {
-        let next = self.expired(now, mode).with_mode(mode);
-        if self.has_mode(mode) && next.conforms() { (next, None) } else { next.begun(now) }
+        self.forced(now, mode, Read::Apart)
+    }
+
+    /// What [`force`](Self::force) does.
+    #[inline(always)] // Into the one that is told.
+    pub(super) const fn forced(
+        self,
+        now: Instant,
+        mode: Mode,
+        read: Read,
+    ) -> (Self, Option<Transition>) {
+        let next = self.expired(now, mode).with_mode(mode, read);
+        if self.has_mode(mode) && (!read.apart() || next.conforms()) {
+            (next, None)
+        } else {
+            next.begun(now, read)
+        }
     }
 
     /// Closed with an empty history, in a new epoch: what is under way comes too late. The mode
@@ -314,7 +337,7 @@ impl Circuit {
             (_, Phase::Closed { .. }) if RESET_IN_EPOCH => {
                 (self.with(Phase::Closed { history: 0 }), None)
             }
-            _ => self.enter_with(Phase::Closed { history: 0 }),
+            _ => self.enter_with(Phase::Closed { history: 0 }, Read::Apart),
         }
     }
 
@@ -387,6 +410,15 @@ impl Circuit {
         if behind && written < LEVEL { written + 1 } else { written }
     }
 
+    /// The same, of words that were so read.
+    const fn level_of(self, read: Read) -> u32 {
+        match read {
+            Read::Apart => self.level(),
+            Read::Whole if self.is_closed() => 0,
+            Read::Whole => self.written_level(),
+        }
+    }
+
     /// The words themselves, hot and cold.
     #[must_use]
     pub const fn to_bits(self) -> (u32, u32) {
@@ -430,7 +462,7 @@ impl Circuit {
     pub(super) const fn decides_to_wait(self, rule: &Rule, now: Moment) -> Option<Wait> {
         match self.is_half_open() && self.has_slot(rule.probe_count()) || self.is_closed() {
             true => None,
-            false => self.waits_for(rule, now, self.level()),
+            false => self.waits_for(rule, now, self.level(), Read::Apart),
         }
     }
 
@@ -440,13 +472,13 @@ impl Circuit {
     /// the end finds a little more left than the rule explains; one from far away finds nonsense, and
     /// the wait over.
     #[inline(always)]
-    const fn waits_for(self, rule: &Rule, now: Moment, level: u32) -> Option<Wait> {
+    const fn waits_for(self, rule: &Rule, now: Moment, level: u32, read: Read) -> Option<Wait> {
         // The end is in whole ticks, or in units of eight, of which what is `beyond` the last is left out.
         let (until, modulus, beyond, span) = if self.is_half_open() {
             if self.in_flight() == 0 {
                 return None;
             }
-            if self.lags() {
+            if read.apart() && self.lags() {
                 return Some(Wait::LEASE);
             }
             (self.cold << LEASE_SHIFT, LEASES << LEASE_SHIFT, LEASE_UNIT - 1, rule.lease)
@@ -475,21 +507,20 @@ impl Circuit {
     /// The first step to another mode: an open period that was forced, and is to be no longer, ends
     /// now. Nothing changes until the mode does.
     pub(super) const fn expired(self, now: Instant, mode: Mode) -> Self {
-        let ends = self.has_mode(Mode::ForcedOpen) && self.is_open();
-        match mode {
-            Mode::Normal | Mode::ForcedClosed | Mode::Shadow if ends => {
-                self.with(Phase::Open { until: Moment::of(now).tick & TICKS })
-            }
-            _ => self,
+        let ends = self.has_mode(Mode::ForcedOpen) && !matches!(mode, Mode::ForcedOpen);
+        if ends && self.is_open() {
+            self.with(Phase::Open { until: Moment::of(now).tick & TICKS })
+        } else {
+            self
         }
     }
 
     /// The second step: the mode alone. A lagging cold word says first what the old mode has it say.
-    pub(super) const fn with_mode(self, mode: Mode) -> Self {
+    pub(super) const fn with_mode(self, mode: Mode, read: Read) -> Self {
         if self.has_mode(mode) {
             return self;
         }
-        let caught_up = if self.must_catch_up() { self.caught_up() } else { self };
+        let caught_up = if read.apart() && self.must_catch_up() { self.caught_up() } else { self };
         let bits = match mode {
             Mode::Normal => 0,
             Mode::ForcedOpen => 1,
@@ -501,7 +532,7 @@ impl Circuit {
 
     /// The third step, to a forced mode: a new epoch, for whoever decided by the old mode and has yet
     /// to say so.
-    pub(super) const fn begun(self, now: Instant) -> (Self, Option<Transition>) {
+    pub(super) const fn begun(self, now: Instant, read: Read) -> (Self, Option<Transition>) {
         let phase = if self.has_mode(Mode::ForcedOpen) {
             Phase::Open { until: Moment::of(now).tick & TICKS }
         } else if self.has_mode(Mode::ForcedClosed) {
@@ -509,12 +540,12 @@ impl Circuit {
         } else {
             return (self, None);
         };
-        self.enter_with(phase)
+        self.enter_with(phase, read)
     }
 
     /// The same circuit, in the phase that its mode asks for.
     pub(super) const fn conformed(self, now: Instant) -> (Self, Option<Transition>) {
-        if self.conforms() { (self, None) } else { self.begun(now) }
+        if self.conforms() { (self, None) } else { self.begun(now, Read::Apart) }
     }
 
     /// Whether it is in the phase that its mode asks for, if it asks for one.
@@ -534,21 +565,23 @@ impl Circuit {
 
     /// Enters `phase` because somebody said so.
     #[inline(always)] // As `enter`.
-    const fn enter_with(self, phase: Phase) -> (Self, Option<Transition>) {
+    const fn enter_with(self, phase: Phase, read: Read) -> (Self, Option<Transition>) {
         let (level, moved) = match phase {
             Phase::Closed { .. } if self.is_closed() => (0, None),
             Phase::Closed { .. } => (0, Some(Transition::Closed)),
-            Phase::Open { .. } if self.is_open() => (self.level(), None),
-            Phase::Open { .. } => (self.level(), Some(Transition::Opened)),
-            Phase::HalfOpen { .. } => (self.level(), None),
+            Phase::Open { .. } if self.is_open() => (self.level_of(read), None),
+            Phase::Open { .. } => (self.level_of(read), Some(Transition::Opened)),
+            Phase::HalfOpen { .. } => (self.level_of(read), None),
         };
         (self.enter(phase, level), moved)
     }
 
     /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
-    const fn honours(self, rule: &Rule, now: Moment, ticket: Ticket) -> bool {
-        let heeded = !self.has_mode(Mode::ForcedOpen)
-            && (!self.has_mode(Mode::ForcedClosed) || self.is_closed());
+    const fn honours(self, rule: &Rule, now: Moment, ticket: Ticket, read: Read) -> bool {
+        // Forced open it is in a phase of which no ticket is, and forced closed it is closed.
+        let heeded = !read.apart()
+            || !self.has_mode(Mode::ForcedOpen)
+                && (!self.has_mode(Mode::ForcedClosed) || self.is_closed());
         heeded && self.gave(ticket) && ticket.age(now) <= self.ticket_ticks(rule)
     }
 
@@ -685,6 +718,11 @@ impl Ticket {
         self.0 >> PHASE_SHIFT == 3
     }
 
+    /// Whether a half-open circuit gave it, and counts it.
+    pub(super) const fn is_probe(self) -> bool {
+        self.0 >> PHASE_SHIFT == 2
+    }
+
     /// The epoch in which a closed circuit gave it.
     pub(super) const fn closed_in(self) -> Option<u32> {
         if self.0 >> PHASE_SHIFT == 0 { Some(self.0 >> EPOCH_SHIFT & EPOCH) } else { None }
@@ -694,6 +732,12 @@ impl Ticket {
     const fn age(self, now: Moment) -> u32 {
         let age = now.tick.wrapping_sub(self.0) & TICKS;
         if age < TICKS - STEPS_BACK { age } else { 0 }
+    }
+}
+
+impl Read {
+    const fn apart(self) -> bool {
+        matches!(self, Self::Apart)
     }
 }
 

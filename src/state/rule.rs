@@ -233,17 +233,21 @@ impl Rule {
         Self { trip, probes, growth, open_for, open_max, lease }
     }
 
+    #[inline]
     pub(super) const fn open_span(&self, level: u32) -> Span {
+        if self.growth > TENTHS { self.grown_span(level) } else { self.open_for }
+    }
+
+    #[inline(never)]
+    const fn grown_span(&self, level: u32) -> Span {
+        let factor = growth_factor(self.growth);
         let (mut span, mut left) = (self.open_for, level);
-        if self.growth > TENTHS {
-            let factor = growth_factor(self.growth);
-            while left > 1 {
-                let Some(grown) = span.times(factor, self.open_max) else {
-                    return self.open_max;
-                };
-                span = grown;
-                left -= 1;
-            }
+        while left > 1 {
+            let Some(grown) = span.times(factor, self.open_max) else {
+                return self.open_max;
+            };
+            span = grown;
+            left -= 1;
         }
         span
     }

@@ -199,12 +199,37 @@ impl WordPair {
         }
     }
 
-    /// The two words, of which another caller may replace both in between: whoever acts on them finds
-    /// that by [`replace`](Self::replace).
-    pub(crate) fn glance(&self) -> (u32, u32) {
-        // As in `load`: the hot word is never older than the cold one.
-        let cold = self.cold.load_with(Acquire);
-        (self.hot.load(), cold)
+    /// Replaces the pair by what `step` makes of it, and returns what else `step` says: where both are
+    /// moved [together](TOGETHER). Elsewhere it does nothing.
+    #[cfg(all(
+        not(loom),
+        feature = "critical-section",
+        any(sectioned, not(target_has_atomic = "32"))
+    ))]
+    pub(crate) fn update_together<T>(
+        &self,
+        step: impl FnOnce(u32, u32) -> ((u32, u32), T),
+    ) -> Option<T> {
+        critical_section::with(|_| {
+            let ((hot, cold), output) = step(self.hot.load(), self.cold.load());
+            // Whoever reads outside finds a cold word's hot one beside it, and is one behind at most.
+            self.hot.0.store_within(hot);
+            self.cold.0.store_within(cold);
+            Some(output)
+        })
+    }
+
+    /// Does nothing: a pair is [replaced](Self::replace), and by a loop.
+    #[cfg(not(all(
+        not(loom),
+        feature = "critical-section",
+        any(sectioned, not(target_has_atomic = "32"))
+    )))]
+    pub(crate) fn update_together<T>(
+        &self,
+        _: impl FnOnce(u32, u32) -> ((u32, u32), T),
+    ) -> Option<T> {
+        None
     }
 
     /// Replaces the pair `seen` by `next`, unless another caller did so first.
@@ -217,57 +242,34 @@ impl WordPair {
         if seen == next {
             return true;
         }
-        let hot = Change { word: &self.hot.0, seen: seen.0, next: next.0 };
-        let cold = Change { word: &self.cold.0, seen: seen.1, next: next.1 };
-        replace_both(hot, cold, order)
+        let moved = self.update_together(|hot, cold| {
+            let found = (hot, cold) == seen;
+            (if found { next } else { (hot, cold) }, found)
+        });
+        if let Some(won) = moved {
+            return won;
+        }
+        // Release throughout: the second store must not be seen before the first.
+        let replace = |(word, seen, next): (&AtomicWord, u32, u32)| {
+            seen == next || word.0.compare_exchange(seen, next, Release, Relaxed).is_ok()
+        };
+        let hot = (&self.hot, seen.0, next.0);
+        let cold = (&self.cold, seen.1, next.1);
+        let (first, second) = match order {
+            Order::HotFirst => (hot, cold),
+            Order::ColdFirst => (cold, hot),
+        };
+        replace(first) && (replace(second) || order == Order::HotFirst)
     }
 }
 
-/// Whether both words of a [`WordPair`] are replaced in one section: nobody else finds one of them
-/// moved and the other not yet, and then replaces the pair.
+/// Whether both words of a [`WordPair`] are moved in one section: whoever moves them finds none that
+/// lags behind the other.
 pub(crate) const TOGETHER: bool = cfg!(all(
     not(loom),
     feature = "critical-section",
     any(sectioned, not(target_has_atomic = "32"))
 ));
-
-/// What a word is to become.
-struct Change<'w> {
-    word: &'w AtomicU32,
-    seen: u32,
-    next: u32,
-}
-
-#[cfg(not(all(
-    not(loom),
-    feature = "critical-section",
-    any(sectioned, not(target_has_atomic = "32"))
-)))]
-fn replace_both(hot: Change<'_>, cold: Change<'_>, order: Order) -> bool {
-    // Release throughout: the second store must not be seen before the first.
-    let replace = |Change { word, seen, next }: Change<'_>| {
-        seen == next || word.compare_exchange(seen, next, Release, Relaxed).is_ok()
-    };
-    let (first, second) = match order {
-        Order::HotFirst => (hot, cold),
-        Order::ColdFirst => (cold, hot),
-    };
-    replace(first) && (replace(second) || order == Order::HotFirst)
-}
-
-// In one section, so their order does not matter but for who reads, in none: one moved and the other not
-// yet is the hot one. Whoever acts on that finds that the pair is not what was seen.
-#[cfg(all(not(loom), feature = "critical-section", any(sectioned, not(target_has_atomic = "32"))))]
-fn replace_both(hot: Change<'_>, cold: Change<'_>, _: Order) -> bool {
-    critical_section::with(|_| {
-        let won = hot.word.load(Relaxed) == hot.seen && cold.word.load(Relaxed) == cold.seen;
-        if won {
-            hot.word.store_within(hot.next);
-            cold.word.store_within(cold.next);
-        }
-        won
-    })
-}
 
 /// Which word of a [`WordPair`] moves first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
