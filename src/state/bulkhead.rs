@@ -164,15 +164,8 @@ const fn take(taken: u32, slots: u32) -> (u32, bool) {
     if taken < slots { (taken + 1, true) } else { (taken, false) }
 }
 
-#[cfg(not(fault = "unwrap"))]
 const fn give_back(taken: u32) -> u32 {
     taken.saturating_sub(1)
-}
-
-#[cfg(fault = "unwrap")]
-#[expect(clippy::unwrap_used, reason = "planted, to see that an image with it does not link")]
-const fn give_back(taken: u32) -> u32 {
-    taken.checked_sub(1).unwrap()
 }
 
 impl fmt::Display for BulkheadFull {

@@ -295,7 +295,7 @@ impl Span {
         Self(micros.div_ceil(1 << SPAN_SHIFT) as u32)
     }
 
-    /// In ticks, rounded up. Of up to two days.
+    /// In ticks, rounded up.
     pub(super) const fn ticks(self) -> u32 {
         self.0.wrapping_add((1 << TICK_SPANS) - 1) >> TICK_SPANS
     }
@@ -317,9 +317,16 @@ impl Span {
         self.0.wrapping_add((1 << (TICK_SPANS - 4)) - 1) >> (TICK_SPANS - 4)
     }
 
-    /// The sum of two lengths of up to a day.
+    /// The sum of two lengths, up to 38 hours.
+    #[cfg(not(fault = "unwrap"))]
     pub(super) const fn plus(self, other: Self) -> Self {
         Self(self.0.wrapping_add(other.0))
+    }
+
+    #[cfg(fault = "unwrap")]
+    #[expect(clippy::unwrap_used, reason = "planted, to see that an image with it does not link")]
+    pub(super) const fn plus(self, other: Self) -> Self {
+        Self(self.0.checked_add(other.0).unwrap())
     }
 
     /// `factor` / 2^12 times as long, rounded up, if that is not more than `longest`, which it was not.
