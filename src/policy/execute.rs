@@ -16,6 +16,7 @@ use super::classify::Classifier;
 use super::operation::{Made, Once, Operation, Plain, Told};
 use super::progress::{Came, Ended, Progress};
 use super::run::{Next, Run, settled};
+use super::terms::Terms;
 use super::{Policy, Source};
 use crate::clock::{Instant, Sleep};
 use crate::error::{Error, Reason};
@@ -159,9 +160,7 @@ pin_project! {
         doing: Doing<O::Attempt>,
         #[pin]
         timer: Option<K::Sleeping>,
-        attempt: Attempt<'p>,
-        progress: Option<Progress<'p>>,
-        keep_open: bool,
+        begun: Option<Begun<'p>>,
         last: Option<O::Error>,
         policy: Course<S, P>,
         classifies: PhantomData<fn() -> C>,
@@ -174,6 +173,21 @@ enum Course<S, P> {
     Begun(P),
     // While it begins.
     Between,
+}
+
+/// The attempt that is under way, or none, and all that goes on with it.
+struct Begun<'p> {
+    attempt: Attempt<'p>,
+    progress: Progress<'p>,
+}
+
+impl<'p> Begun<'p> {
+    /// Puts one into `place`, where there is none.
+    #[cfg_attr(not(target_pointer_width = "64"), inline(never))] // Once for all policies.
+    fn begin(place: &mut Option<Self>, terms: &Terms<'p>, now: Instant, shard: usize) {
+        let begun = Self { attempt: Attempt::none(), progress: Progress::begun(terms, now, shard) };
+        mem::forget(place.replace(begun));
+    }
 }
 
 pin_project! {
@@ -196,32 +210,22 @@ impl<'p, K: Sleep, C, O: Operation, S, P> Execute<'p, K, C, O, S, P> {
             operation,
             doing: Doing::Beginning,
             timer: None,
-            attempt: Attempt::none(),
-            progress: None,
-            keep_open: false,
+            begun: None,
             last: None,
             policy: Course::Before(source),
             classifies: PhantomData,
         }
     }
 
-    /// Leaves the call's end to [`end`](Self::end): a fallback follows.
-    pub(super) const fn keep_open(&mut self) {
-        self.keep_open = true;
-        if let Some(progress) = &mut self.progress {
-            progress.keep_open = true;
-        }
-    }
-
-    /// Ends a call that was [kept open](Self::keep_open).
+    /// Ends a call that was kept open.
     pub(super) fn end(self: Pin<&mut Self>, how: Ended) {
-        if let Some(progress) = self.project().progress {
-            progress.end(how);
+        if let Some(begun) = self.project().begun {
+            begun.progress.end(how);
         }
     }
 }
 
-impl<'p, K, C, O, S, P> Future for Execute<'p, K, C, O, S, P>
+impl<'p, K, C, O, S, P> Execute<'p, K, C, O, S, P>
 where
     K: Sleep,
     O: Operation,
@@ -229,28 +233,37 @@ where
     S: Source<'p, C, Policy = P>,
     P: Borrow<Policy<'p, C>>,
 {
-    type Output = Result<O::Answer, Error<O::Error>>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Polls it. If it is to `keep_open` its call, its end is left to [`end`](Self::end): a fallback
+    /// follows.
+    #[inline]
+    pub(super) fn drive(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        keep_open: bool,
+    ) -> Poll<Result<O::Answer, Error<O::Error>>> {
         let mut this = self.project();
-        let (clock, attempt) = (&*this.clock, this.attempt);
-        if this.progress.is_none() {
+        let clock = &*this.clock;
+        if this.begun.is_none() {
             let Course::Before(source) = mem::replace(this.policy, Course::Between) else {
                 return Poll::Pending;
             };
+            let now = clock.now();
             let policy = source.policy();
-            let (now, shard) = (clock.now(), clock.shard_hint());
-            let progress = Progress::begun(&policy.borrow().terms, now, shard);
-            let progress = this.progress.insert(progress);
-            if O::ONLY_ONCE {
-                progress.only_once();
-            }
-            progress.keep_open = *this.keep_open;
+            Begun::begin(this.begun, &policy.borrow().terms, now, clock.shard_hint());
             *this.policy = Course::Begun(policy);
+            if let Some(Begun { progress, .. }) = this.begun {
+                if O::ONLY_ONCE {
+                    progress.only_once();
+                }
+            }
         }
-        let (Course::Begun(policy), Some(progress)) = (&*this.policy, this.progress) else {
+        let (Course::Begun(policy), Some(begun)) = (&*this.policy, this.begun) else {
             return Poll::Pending;
         };
+        let Begun { attempt, progress } = begun;
+        if keep_open {
+            progress.keep_open = true;
+        }
         let policy = (*policy).borrow();
         let answer = loop {
             let (result, attempting, until) = match this.doing.as_mut().project() {
@@ -318,6 +331,21 @@ where
             Some(answer) => Ok(answer),
             None => Err(progress.error(this.last.take())),
         })
+    }
+}
+
+impl<'p, K, C, O, S, P> Future for Execute<'p, K, C, O, S, P>
+where
+    K: Sleep,
+    O: Operation,
+    C: Classifier<O::Error>,
+    S: Source<'p, C, Policy = P>,
+    P: Borrow<Policy<'p, C>>,
+{
+    type Output = Result<O::Answer, Error<O::Error>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.drive(context, false)
     }
 }
 

@@ -139,8 +139,7 @@ impl<'p, K: Sleep, C, O: Operation, B: Fallback<O::Error>, S, P> ExecuteOrElse<'
 where
     P: Borrow<Policy<'p, C>>,
 {
-    const fn new(mut execute: Execute<'p, K, C, O, S, P>, fallback: B) -> Self {
-        execute.keep_open();
+    const fn new(execute: Execute<'p, K, C, O, S, P>, fallback: B) -> Self {
         Self { fallback: Some(fallback), answering: None, execute }
     }
 }
@@ -166,7 +165,7 @@ where
                 this.answering.set(None);
                 return Poll::Ready(answer);
             }
-            match (ready!(this.execute.as_mut().poll(context)), this.fallback.take()) {
+            match (ready!(this.execute.as_mut().drive(context, true)), this.fallback.take()) {
                 (Ok(answer), _) => return Poll::Ready(Ok(answer)),
                 (Err(error), Some(fallback)) => this.answering.set(Some(fallback.answer(error))),
                 (Err(error), None) => return Poll::Ready(Err(OrElseError::GaveUp(error))),

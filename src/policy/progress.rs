@@ -22,6 +22,8 @@ pub(super) struct Progress<'p> {
     /// The least that the failures since an attempt last began alone allow.
     pub(super) allowed: Retry,
     pub(super) retried_once: bool,
+    /// Whether any of those failures asked to be left alone.
+    pub(super) asked: bool,
     pub(super) ended: bool,
     pub(super) keep_open: bool,
     pub(super) made: u32,
@@ -33,10 +35,8 @@ pub(super) struct Progress<'p> {
     pub(super) until: Instant,
     pub(super) ends: Instant,
     pub(super) began: Instant,
-    /// Until when those failures asked to be left alone.
+    /// Until when, [`NOBODY_KNOWS`] if none did; once it is over, as [`Error::retry_at`].
     pub(super) asked_until: Instant,
-    /// As [`Error::retry_at`].
-    pub(super) retry_at: Instant,
     /// In microseconds.
     pub(super) previous_wait: u64,
     pub(super) books: Option<Books<'p>>,
@@ -102,7 +102,7 @@ impl Progress<'_> {
             last,
             stopped: self.reason,
             attempts: self.made,
-            retry_at: known(self.retry_at),
+            retry_at: known(self.asked_until),
             class: self.class,
         }
     }

@@ -1,11 +1,13 @@
 //! The steps of an execution, and how it goes on after each.
 
+use core::mem;
+
 use super::attempt::Attempt;
 use super::classify::{Class, Retry, Verdict};
 use super::pace::Pace;
 use super::progress::{Came, Entry, NOBODY_KNOWS, Progress};
 use super::terms::{Terms, foresee_permit};
-use crate::clock::{Instant, micros};
+use crate::clock::Instant;
 use crate::error::Reason;
 use crate::fault;
 use crate::state::{Guarded as _, Outcome, Settled};
@@ -22,7 +24,6 @@ impl<'p> Progress<'p> {
             began: now,
             ends: now.plus(terms.limits.deadline),
             asked_until: NOBODY_KNOWS,
-            retry_at: now,
             previous_wait: 0,
             books: terms.books,
             shard,
@@ -35,6 +36,7 @@ impl<'p> Progress<'p> {
             class: None,
             allowed: Retry::Yes,
             retried_once: false,
+            asked: false,
             ended: false,
             keep_open: false,
         }
@@ -46,14 +48,14 @@ impl<'p> Progress<'p> {
         self.settled = Settled::Counted;
         match self.admit(terms, attempt) {
             Ok(()) => {
-                self.asked_until = NOBODY_KNOWS;
+                (self.asked, self.asked_until) = (false, NOBODY_KNOWS);
                 self.allowed = Retry::Yes;
                 self.granted(attempt);
                 true
             }
             Err(reason) => {
                 self.came = Came::Refused;
-                self.retry_at = self.until;
+                self.asked_until = self.until;
                 self.give_up(reason);
                 false
             }
@@ -129,8 +131,8 @@ impl<'p> Progress<'p> {
         (self.came, self.settled) = (Came::Nothing, Settled::Counted);
         attempt.settled = !fault::DOUBLE_COUNT;
         self.report(terms, attempt, Outcome::Success);
-        if let Some((rule, tokens)) = terms.budget {
-            tokens.deposit(&rule);
+        if let Some((rule, tokens)) = &terms.budget {
+            tokens.deposit(rule);
         }
         self.enter(Entry::Succeeded(attempt));
         self.ended = true;
@@ -152,9 +154,9 @@ impl<'p> Progress<'p> {
         self.under_way = self.under_way.saturating_sub(1);
         self.class = Some(verdict.class);
         self.allowed = self.allowed.least(verdict.retry);
-        let asked = verdict.not_before.map(micros);
-        if let Some(wait) = asked {
-            self.asked_until = self.asked_until.max(now.plus(wait));
+        if let Some(wait) = verdict.not_before {
+            self.asked = true;
+            self.asked_until = self.asked_until.max(now.after(wait));
         }
         // An operation that keeps to the time it is told cuts itself.
         let timed_out = !returned || matches!(verdict.class, Class::Timeout) && now >= attempt.ends;
@@ -173,11 +175,11 @@ impl<'p> Progress<'p> {
             self.until = self.asked_until;
             self.came = Came::Again;
             let free = matches!(verdict.retry, Retry::Never);
-            if let Err(reason) = self.again(terms, asked, free, cut, pace) {
+            if let Err(reason) = self.again(terms, free, cut, pace) {
                 self.came = Came::GaveUp;
                 let until = self.until;
                 let _ = foresee_permit(self, terms, now);
-                (self.retry_at, self.until) = (self.until, until);
+                (self.asked_until, self.until) = (self.until, until);
                 self.give_up(reason);
             }
         }
@@ -186,19 +188,20 @@ impl<'p> Progress<'p> {
 
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
         let now = self.now;
-        let Some(permit) = attempt.permit.take() else { return };
         self.settled = match terms.window {
-            None => permit.settle(now, outcome),
-            Some((window, settle)) => settle(window, permit, attempt.granted, now, outcome),
+            None => match attempt.permit.take() {
+                Some(permit) => permit.settle(now, outcome),
+                None => return,
+            },
+            Some((window, settle)) => settle(window, self, attempt, outcome),
         };
     }
 
-    /// Whether to attempt again, after what the service `asked` for; and when. Of a [`Retry::Never`],
+    /// Whether to attempt again, and when. Of a [`Retry::Never`],
     /// the failure is `free`.
     fn again(
         &mut self,
         terms: &Terms<'p>,
-        asked: Option<u64>,
         free: bool,
         cut: bool,
         pace: &dyn Pace,
@@ -208,10 +211,12 @@ impl<'p> Progress<'p> {
             return Err(Reason::Deadline);
         }
         // Each retryable failure takes its token, whether or not a retry follows.
-        let paid = free || terms.budget.is_none_or(|(rule, tokens)| tokens.withdraw(&rule, now));
-        let once = matches!(self.allowed, Retry::Once);
-        if matches!(self.allowed, Retry::Never) || once && self.retried_once {
-            return Err(Reason::Class);
+        let paid =
+            free || terms.budget.as_ref().is_none_or(|(rule, tokens)| tokens.withdraw(rule, now));
+        match self.allowed {
+            Retry::Never => return Err(Reason::Class),
+            Retry::Once if mem::replace(&mut self.retried_once, true) => return Err(Reason::Class),
+            Retry::Once | Retry::Yes => {}
         }
         if self.made >= self.attempts {
             return Err(Reason::Attempts);
@@ -223,10 +228,7 @@ impl<'p> Progress<'p> {
             return Err(Reason::Deadline);
         }
         // With two attempts under way, either may have asked.
-        let asked = match self.asked_until {
-            NOBODY_KNOWS => asked,
-            until => asked.max(Some(until.micros_since(now))),
-        };
+        let asked = self.asked.then(|| self.asked_until.micros_since(now));
         let wait = terms.schedule.micros(asked, self.made, self.previous_wait, pace.random());
         let earliest = now.plus(wait);
         // Without a wait, the device is awake.
@@ -250,7 +252,6 @@ impl<'p> Progress<'p> {
         if sleeps && !pace.pay_for_wake_up(now, at) {
             return Err(Reason::Budget);
         }
-        self.retried_once |= once;
         // Not the aligned one, by which jitter would grow.
         self.previous_wait = wait;
         self.until = at;
@@ -279,7 +280,7 @@ impl<'p> Progress<'p> {
     /// Ends the execution for `reason`, between two attempts.
     pub(super) fn over(&mut self, reason: Reason) {
         self.came = Came::Nothing;
-        self.retry_at = NOBODY_KNOWS;
+        self.asked_until = NOBODY_KNOWS;
         self.give_up(reason);
     }
 

@@ -48,8 +48,7 @@ pub(super) struct Gates {
 type Enter = for<'p> fn(&mut Progress<'p>, &Terms<'p>, &mut Attempt<'p>) -> Result<(), Reason>;
 type Foresee = for<'p> fn(&mut Progress<'p>, &Terms<'p>, Instant) -> Result<(), Reason>;
 type Tell = fn(&dyn Observe, &Progress<'_>);
-type SettleWith =
-    for<'p> fn(&dyn Evidence, Permit<BreakerRef<'p>>, Instant, Instant, Outcome) -> Settled;
+type SettleWith = fn(&dyn Evidence, &Progress<'_>, &mut Attempt<'_>, Outcome) -> Settled;
 
 /// What retries are paid from.
 pub(super) trait Purse: Sync {
@@ -212,12 +211,15 @@ fn foresee_all(progress: &mut Progress<'_>, terms: &Terms<'_>, at: Instant) -> R
 
 fn settle_with(
     window: &dyn Evidence,
-    permit: Permit<BreakerRef<'_>>,
-    granted: Instant,
-    now: Instant,
+    progress: &Progress<'_>,
+    attempt: &mut Attempt<'_>,
     outcome: Outcome,
 ) -> Settled {
-    permit.settle_with(now, outcome, now.since(granted), window)
+    let now = progress.now;
+    match attempt.permit.take() {
+        Some(permit) => permit.settle_with(now, outcome, now.since(attempt.granted), window),
+        None => Settled::Counted,
+    }
 }
 
 fn tell(observer: &dyn Observe, progress: &Progress<'_>) {
