@@ -15,10 +15,11 @@ use steadfast::policy::{
 };
 use steadfast::state::{
     Admission, Attempts, BreakerOpen, BudgetRuleError, BulkheadFull, COUNT_ONLY, Calls, Circuit,
-    Latency, LimitRule, LimitRuleError, Limited, Limiter, Meter as _, Mode, Monotonic, NoSlots,
-    Outcome, Phase, Refusals, Reservation, ResetBusy, RuleError, Settled, SharedBuckets,
-    SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Slot, Snapshot, Spent, State, Taken,
-    Tally, Ticket, Transition, Transitions, UnknownMode, Window, WindowRule, WindowRuleError,
+    Guarded as _, Latency, LimitRule, LimitRuleError, Limited, Limiter, Meter as _, Mode,
+    Monotonic, NoSlots, Outcome, Phase, Refusals, Reservation, ResetBusy, RuleError, Settled,
+    SharedBuckets, SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Slot, Snapshot, Spent,
+    State, Taken, Tally, Ticket, Transition, Transitions, UnknownMode, Window, WindowRule,
+    WindowRuleError,
 };
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Error, Event, Frugal, Instant, Jitter,
@@ -76,6 +77,37 @@ fn what_is_shared_is_logged_as_it_is_at_that_moment() {
     let metrics: Metrics<COUNT_ONLY> = Metrics::new();
     (0..0x123).for_each(|_| metrics.count(Tally::Opened));
     assert!(contains(&logged(&metrics), &0x123_u64.to_le_bytes()));
+}
+
+#[test]
+fn what_judges_a_breaker_and_what_limits_is_logged_by_its_rule_or_its_size() {
+    let window = Window::<100>::new(WindowRule::NONE.failures(0x23, 0x31));
+    let bytes = logged(&Part(&window));
+    for number in [0x23_u32, 0x31].map(u32::to_le_bytes) {
+        assert!(contains(&bytes, &number), "{bytes:?}");
+    }
+    assert!(contains(&logged(&Part(&SharedWindow::<0x123>::new())), &0x123_u32.to_le_bytes()));
+    // What is left is not told, but of which it is.
+    assert!(!logged(&Part(&SharedBuckets::new())).is_empty());
+
+    let registration = Registration::new().given(Key::OpenFor, 77_000_000);
+    let table = Orchestrator::<1>::new().operation("op", registration);
+    let breaker = table.breaker("op").unwrap();
+    breaker.force(Instant::from_micros(1 << 30), Mode::ForcedOpen);
+    let bytes = logged(&Part(&breaker));
+    let (hot, _) = breaker.shared().load().to_bits();
+    assert!(hot != 0 && contains(&bytes, &hot.to_le_bytes()), "{bytes:?}");
+    assert!(contains(&bytes, &77_000_000_u64.to_le_bytes()), "{bytes:?}");
+}
+
+#[test]
+fn a_frugal_clock_tells_how_far_it_aligns_and_how_often_it_wakes() {
+    let frugal = Frugal::new(0x41_u8).aligned(|_| None, Duration::from_micros(0x0506_0708));
+    let without = logged(&Part(&frugal));
+    assert!(contains(&without, &0x0506_0708_u64.to_le_bytes()), "{without:?}");
+    let bytes = logged(&Part(&frugal.wakes_per_hour(0x123)));
+    assert!(contains(&bytes, &0x123_u32.to_le_bytes()), "{bytes:?}");
+    assert!(!contains(&without, &0x123_u32.to_le_bytes()));
 }
 
 #[test]

@@ -525,6 +525,19 @@ fn an_attempt_that_is_limited_is_not_made_and_the_error_says_until_when() {
 }
 
 #[test]
+fn each_attempt_takes_the_tokens_that_it_is_estimated_to_take() {
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    let policy = Policy::new().limiter(&limiter).estimate(600);
+    let clock = ManualClock::new();
+    assert!(clock.block_on(policy.execute(&clock, succeeding)).is_ok());
+    // 400 are left, and 200 are missing.
+    let limited = clock.block_on(policy.execute(&clock, succeeding)).unwrap_err();
+    assert_eq!((limited.stopped, limited.retry_at), (Reason::Limited, Some(at(12_000_000))));
+    let smaller = policy.estimate(400);
+    assert!(clock.block_on(smaller.execute(&clock, succeeding)).is_ok());
+}
+
+#[test]
 fn each_attempt_takes_a_request_and_nobody_sleeps_towards_a_refusal() {
     static LIMITER: Limiter = Limiter::new(LimitRule::requests(3));
     let policy = Policy::new().attempts(5).limiter(&LIMITER).retry_all();

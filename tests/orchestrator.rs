@@ -123,6 +123,34 @@ fn what_follows_from_a_given_setting_says_so_and_what_is_made_void_is_nobodys() 
 }
 
 #[test]
+fn what_two_layers_give_is_given() {
+    let table = Orchestrator::<1>::new();
+    let twice = Registration::new().given(Key::OpenFor, 90_000_000).given(Key::MinCalls, 20);
+    table.register("op", twice).unwrap();
+    for config in [
+        Config::<1>::new().with_every_strategy(twice),
+        Config::new().try_operation("op", twice).unwrap(),
+    ] {
+        table.configure(&config).unwrap();
+        let effective = table.effective("op").unwrap();
+        assert_eq!(effective.origin(Key::Lease), Origin::Derived);
+        assert_eq!(effective.warnings().collect::<Vec<_>>(), [Warning::MinCallsAlone]);
+    }
+}
+
+#[test]
+fn as_many_failures_as_a_circuit_remembers_itself_go_beside_a_time() {
+    let table = Orchestrator::<1>::new();
+    let beside = |failures| {
+        let within = Registration::new().given(Key::Within, 60_000_000);
+        let rate = within.given(Key::FailureRate, 500).given(Key::Failures, failures);
+        table.register("op", rate).map(|_| ())
+    };
+    assert_eq!(beside(24), Err(RegisterError::Conflict(Conflict::FailuresBesideWithin)));
+    assert_eq!(beside(23), Ok(()));
+}
+
+#[test]
 fn failures_and_a_rate_of_one_layer_leave_the_outcomes_of_the_layer_below() {
     let table = Orchestrator::<1>::new();
     table.register("op", Registration::new().given(Key::OfLast, 40)).unwrap();
@@ -187,6 +215,44 @@ fn an_operation_takes_no_more_requests_and_tokens_than_its_limits_and_others_hav
     assert!((0..100).all(|_| call(&limited).is_ok()));
     let metrics = table.metrics("limited").unwrap().snapshot();
     assert_eq!((metrics.refusals.limited, metrics.calls.refused), (3, 3));
+}
+
+#[test]
+fn nobody_sleeps_towards_a_limit_of_the_operation() {
+    let table = Orchestrator::<1>::new();
+    let limited = plain(5).given(Key::RequestsPerMinute, 2);
+    let handle = table.register("op", limited).unwrap().retry_all();
+    let clock = ManualClock::new();
+    let error = clock.block_on(handle.execute(&clock, fail)).unwrap_err();
+    assert_eq!((error.stopped, error.attempts), (Reason::Limited, 2));
+    assert!(error.last.is_some());
+    // Before the wait for a third one.
+    assert!(clock.now() < error.retry_at.unwrap());
+    assert_eq!(table.metrics("op").unwrap().snapshot().refusals.limited, 1);
+}
+
+#[test]
+fn limits_and_windows_hold_for_a_caller_that_names_a_strategy() {
+    let table = Orchestrator::<2>::new();
+    let limited = Registration::new().given(Key::RequestsPerMinute, 2);
+    let judged = Registration::new()
+        .given(Key::Failures, 23)
+        .given(Key::OfLast, 30)
+        .given(Key::FailureRate, 1000)
+        .given(Key::MinCalls, 2);
+    let clock = ManualClock::new();
+    let handle =
+        table.register("limited", limited).unwrap().strategy(Strategy::Critical).retry_all();
+    let call = || clock.block_on(handle.execute(&clock, succeed));
+    assert!(call().is_ok() && call().is_ok());
+    assert_eq!(call().unwrap_err().stopped, Reason::Limited);
+
+    let handle = table.register("judged", judged).unwrap().strategy(Strategy::Critical).retry_all();
+    let once = handle.with(Overrides::new().attempts(1));
+    for expected in [State::Closed, State::Open] {
+        let _error = clock.block_on(once.execute(&clock, fail)).unwrap_err();
+        assert_eq!(table.breaker("judged").unwrap().state(clock.now()), expected);
+    }
 }
 
 #[test]
