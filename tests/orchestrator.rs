@@ -16,7 +16,8 @@ use steadfast::orchestrator::{
 };
 use steadfast::policy::{Leave, Next, RetryAll, Stage};
 use steadfast::state::{
-    COUNT_ONLY, LimitRule, Mode, NO_WINDOW, Outcome, Settled, State, Trip, Window, WindowRule,
+    COUNT_ONLY, Guarded as _, LimitRule, Mode, NO_WINDOW, Outcome, Settled, State, Trip, Window,
+    WindowRule,
 };
 use steadfast::{
     Backoff, Class, Clock as _, Event, Instant, ManualClock, OrElseError, Orchestrator, Reason,
@@ -139,6 +140,17 @@ fn what_two_layers_give_is_given() {
 }
 
 #[test]
+fn outcomes_of_one_layer_take_the_place_of_a_time_of_the_layer_below() {
+    let table = Orchestrator::<1>::new();
+    let within = Registration::new().given(Key::Within, 60_000_000).given(Key::FailureRate, 500);
+    table.register("op", within).unwrap();
+    let of_last = Registration::new().given(Key::OfLast, 50);
+    table.configure(&Config::<1>::new().try_operation("op", of_last).unwrap()).unwrap();
+    let effective = table.effective("op").unwrap();
+    assert_eq!((effective.get(Key::OfLast), effective.get(Key::Within)), (50, 0));
+}
+
+#[test]
 fn as_many_failures_as_a_circuit_remembers_itself_go_beside_a_time() {
     let table = Orchestrator::<1>::new();
     let beside = |failures| {
@@ -253,6 +265,30 @@ fn limits_and_windows_hold_for_a_caller_that_names_a_strategy() {
         let _error = clock.block_on(once.execute(&clock, fail)).unwrap_err();
         assert_eq!(table.breaker("judged").unwrap().state(clock.now()), expected);
     }
+}
+
+#[test]
+fn the_window_of_an_operation_forgets_a_phase_before_its_number_comes_again() {
+    let table = Orchestrator::<1>::new();
+    let clock = ManualClock::new();
+    let rule =
+        plain(1).given(Key::Failures, 23).given(Key::OfLast, 10).given(Key::FailureRate, 500);
+    let handle = table.register("op", rule).unwrap().retry_all();
+    let breaker = table.breaker("op").unwrap();
+    let number = || breaker.shared().load().to_bits().0 >> 24 & 63;
+    let failed = || {
+        let _error = clock.block_on(handle.execute(&clock, fail)).unwrap_err();
+        breaker.state(clock.now())
+    };
+    let epoch = number();
+    assert!((0..9).all(|_| failed() == State::Closed));
+    assert_eq!(failed(), State::Open);
+    let _ = breaker.reset();
+    while number() != epoch {
+        let _ = breaker.reset();
+    }
+    assert!((0..9).all(|_| failed() == State::Closed));
+    assert_eq!(failed(), State::Open);
 }
 
 #[test]
