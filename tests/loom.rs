@@ -303,6 +303,23 @@ fn the_level_is_right_after_two_transitions_that_a_refused_caller_overtakes() {
     });
 }
 
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn two_that_find_it_is_to_open_are_one_transition() {
+    model(|| {
+        let circuit = closed();
+        let [one, two] = [(); 2].map(|()| admitted(circuit.admit(&RULE, at(0))));
+        let other = thread::spawn({
+            let circuit = Arc::clone(&circuit);
+            move || circuit.trip(&RULE, at(0), two)
+        });
+        let settled = [circuit.trip(&RULE, at(0), one), other.join().unwrap()];
+        let opened = Settled::Moved(Transition::Opened);
+        assert_eq!(settled.iter().filter(|&&settled| settled == opened).count(), 1, "{settled:?}");
+        assert_eq!(circuit.load().level(), 1);
+    });
+}
+
 // --- Forced and reset -----------------------------------------------------------------------------
 
 #[test]
@@ -468,7 +485,7 @@ fn a_reset_while_it_is_forced_open_leaves_it_open() {
     });
 }
 
-// --- The window -----------------------------------------------------------------------------------
+// --- The window over outcomes ---------------------------------------------------------------------
 
 #[test]
 #[cfg_attr(
@@ -538,14 +555,8 @@ fn what_was_in_a_place_a_ring_ago_is_nobodys_failure() {
     for filled in [96, 128, 160] {
         explore(2, move || {
             let (circuit, window) = (closed(), Arc::new(SharedWindow::<THREE_OF_EACH>::new()));
-            for number in 0..filled {
-                let outcome = if number % 2 == 0 { Outcome::Failure } else { Outcome::Success };
-                assert!(!enter(&circuit, &window, &ALL_OF_WORD, at(0), outcome));
-            }
-            // Of two that are good, one may have its place and not have said so yet.
-            let other = spawn_enter(&circuit, &window, ONE_OF_TWO, at(0), Outcome::Success);
-            assert!(!enter(&circuit, &window, &ONE_OF_TWO, at(0), Outcome::Success));
-            assert!(!other.join().unwrap());
+            alternate(&circuit, &window, filled);
+            are_good_at_once(&circuit, &window);
         });
     }
 }
@@ -557,12 +568,8 @@ fn an_outcome_that_is_good_clears_its_place_where_another_is_late_to() {
     // next one, until that is in use by others.
     explore(1, || {
         let (circuit, window) = (closed(), Arc::new(SharedWindow::<THREE_OF_EACH>::new()));
-        let here = |rule, outcome| enter(&circuit, &window, rule, at(0), outcome);
         // All around: every other place of each word has a bit.
-        for number in 0..96 {
-            let outcome = if number % 2 == 0 { Outcome::Failure } else { Outcome::Success };
-            assert!(!here(&ALL_OF_WORD, outcome));
-        }
+        alternate(&circuit, &window, 96);
         let others = thread::spawn({
             let (circuit, window) = (Arc::clone(&circuit), Arc::clone(&window));
             move || {
@@ -577,7 +584,7 @@ fn an_outcome_that_is_good_clears_its_place_where_another_is_late_to() {
                 }
             }
         });
-        assert!(!here(&ALL_OF_WORD, Outcome::Success));
+        enter_all(&circuit, &window, &ALL_OF_WORD, 1, Outcome::Success);
         others.join().unwrap();
     });
 }
@@ -610,6 +617,119 @@ fn a_straggler_takes_nothing_from_the_next_closed_phase_and_adds_nothing() {
             assert!(!enter(&circuit, &window, &rule, at(0), Outcome::Failure), "one too many");
             assert!(enter(&circuit, &window, &rule, at(0), Outcome::Failure), "one was lost");
             assert!(!straggler.join().unwrap());
+        });
+    }
+}
+
+#[test]
+#[cfg_attr(mutant = "reset_in_epoch", should_panic)]
+fn a_straggler_that_saw_its_word_clear_fails_in_no_place_of_the_next_phase() {
+    brief_model(|| {
+        let (circuit, window) = (closed(), window());
+        enter_all(&circuit, &window, &TWO_OF_TWO, 1, Outcome::Success);
+        overtake(&circuit, &window, TWO_OF_TWO, Outcome::Failure, |circuit, window| {
+            let _ = circuit.reset();
+            // No bit of these says that the word was in use since.
+            enter_all(circuit, window, &TWO_OF_TWO, 2, Outcome::Success);
+        });
+        enter_all(&circuit, &window, &TWO_OF_TWO, 1, Outcome::Failure);
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "uncleared", should_panic)]
+#[cfg_attr(mutant = "store_for_cas", ignore = "too many orders")]
+fn a_straggler_that_a_ring_has_overtaken_fails_in_no_place_of_the_next_phase() {
+    explore(1, || {
+        let (circuit, window) = (closed(), window_of::<THREE_OF_EACH>());
+        enter_all(&circuit, &window, &ALL_OF_WORD, 1, Outcome::Success);
+        overtake(&circuit, &window, THREE_OF_THREE, Outcome::Failure, |circuit, window| {
+            let _ = circuit.reset();
+            // The other two words; then a bit that says that its word is in use, and its place.
+            alternate(circuit, window, 64);
+            enter_all(circuit, window, &ALL_OF_WORD, 1, Outcome::Failure);
+            enter_all(circuit, window, &ALL_OF_WORD, 1, Outcome::Success);
+        });
+        enter_all(&circuit, &window, &THREE_OF_THREE, 1, Outcome::Failure);
+    });
+}
+
+#[test]
+fn what_was_in_a_place_a_phase_ago_is_nobodys_failure() {
+    // From the middle of a word and of the last one; and as many outcomes of the next phase.
+    for (before, since) in [(98, 0), (98, 32), (166, 0)] {
+        explore(2, move || {
+            let (circuit, window) = (closed(), Arc::new(SharedWindow::<THREE_OF_EACH>::new()));
+            alternate(&circuit, &window, before);
+            let _ = circuit.reset();
+            alternate(&circuit, &window, since);
+            are_good_at_once(&circuit, &window);
+        });
+    }
+}
+
+#[test]
+fn what_slices_counted_is_nobodys_failure_in_a_ring() {
+    brief_model(|| {
+        let (circuit, window) = (closed(), window());
+        // Two bits of a word.
+        enter_all(&circuit, &window, &IN_TIME.min_calls(9), 3, Outcome::Success);
+        are_good_at_once(&circuit, &window);
+    });
+}
+
+// --- The window over a time -----------------------------------------------------------------------
+
+#[test]
+#[cfg_attr(
+    any(
+        mutant = "store_for_cas",
+        mutant = "relaxed_swaps",
+        mutant = "relaxed_loads",
+        mutant = "blindly"
+    ),
+    should_panic
+)]
+fn a_straggler_adds_nothing_to_the_next_phase_or_time_and_takes_nothing_from_it() {
+    use Outcome::{Failure, Success};
+    for later in [0, 100] {
+        for (straggler, first, then) in
+            [(Failure, Success, [Failure].as_slice()), (Success, Failure, &[Success, Failure])]
+        {
+            brief_model(move || {
+                let (circuit, window) = (closed(), window());
+                let enter = move |circuit: &SharedCircuit, window: &SharedWindow<FEW>, outcome| {
+                    // Not all of them failed.
+                    assert!(!enter(circuit, window, &TWO_IN_TIME, at(later), outcome));
+                };
+                overtake(&circuit, &window, TWO_IN_TIME, straggler, move |circuit, window| {
+                    if later == 0 {
+                        let _ = circuit.reset();
+                    }
+                    enter(circuit, window, first);
+                });
+                for &outcome in then {
+                    enter(&circuit, &window, outcome);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(any(mutant = "relaxed_swaps", mutant = "relaxed_loads"), should_panic)]
+fn a_rate_within_a_time_is_never_taken_for_more_than_it_is_as_that_goes_on() {
+    // To the next slice, and back by more than all of it.
+    for other in [100, 0] {
+        brief_model(move || {
+            let (circuit, window) = (closed(), window());
+            let first = if other == 0 { 200 } else { 0 };
+            for outcome in [Outcome::Success, Outcome::Failure] {
+                assert!(!enter(&circuit, &window, &MOST_IN_TIME, at(first), outcome));
+            }
+            let other = spawn_enter(&circuit, &window, MOST_IN_TIME, at(other), Outcome::Success);
+            assert!(!enter(&circuit, &window, &MOST_IN_TIME, at(first + 75), Outcome::Success));
+            assert!(!other.join().unwrap());
         });
     }
 }
@@ -679,23 +799,6 @@ fn a_slice_that_is_full_is_never_taken_for_one_with_a_higher_rate() {
         assert!(!enter(&circuit, &window, &MOST_IN_TIME, at(0), Outcome::Success));
         // Seven of sixteen, or half of each.
         assert!(!other.join().unwrap());
-    });
-}
-
-#[test]
-#[cfg_attr(mutant = "store_for_cas", should_panic)]
-fn two_that_find_it_is_to_open_are_one_transition() {
-    model(|| {
-        let circuit = closed();
-        let [one, two] = [(); 2].map(|()| admitted(circuit.admit(&RULE, at(0))));
-        let other = thread::spawn({
-            let circuit = Arc::clone(&circuit);
-            move || circuit.trip(&RULE, at(0), two)
-        });
-        let settled = [circuit.trip(&RULE, at(0), one), other.join().unwrap()];
-        let opened = Settled::Moved(Transition::Opened);
-        assert_eq!(settled.iter().filter(|&&settled| settled == opened).count(), 1, "{settled:?}");
-        assert_eq!(circuit.load().level(), 1);
     });
 }
 
@@ -1006,6 +1109,10 @@ fn is_as_forced(circuit: &SharedCircuit, mode: Mode) {
 
 /// A window that has come to life as [`closed`] does.
 fn window() -> Arc<SharedWindow<FEW>> {
+    window_of()
+}
+
+fn window_of<const WORDS: usize>() -> Arc<SharedWindow<WORDS>> {
     let window = Arc::new(SharedWindow::new());
     assert!(!format!("{window:?}").is_empty());
     window
@@ -1023,9 +1130,9 @@ fn enter<const WORDS: usize>(
     window.enter(rule, now, circuit.closed_phase(ticket).unwrap(), outcome, Duration::ZERO)
 }
 
-fn enter_all(
+fn enter_all<const WORDS: usize>(
     circuit: &SharedCircuit,
-    window: &SharedWindow<FEW>,
+    window: &SharedWindow<WORDS>,
     rule: &WindowRule,
     count: u32,
     outcome: Outcome,
@@ -1033,6 +1140,46 @@ fn enter_all(
     for _ in 0..count {
         assert!(!enter(circuit, window, rule, at(0), outcome));
     }
+}
+
+/// Enters outcomes of which every other is a failure, which is not enough to open it.
+fn alternate<const WORDS: usize>(
+    circuit: &SharedCircuit,
+    window: &SharedWindow<WORDS>,
+    count: u32,
+) {
+    for number in 0..count {
+        let outcome = if number % 2 == 0 { Outcome::Failure } else { Outcome::Success };
+        enter_all(circuit, window, &ALL_OF_WORD, 1, outcome);
+    }
+}
+
+/// Of two that are good, one may have its place and not have said so yet: neither finds a failure.
+fn are_good_at_once<const WORDS: usize>(
+    circuit: &Arc<SharedCircuit>,
+    window: &Arc<SharedWindow<WORDS>>,
+) {
+    let other = spawn_enter(circuit, window, ONE_OF_TWO, at(0), Outcome::Success);
+    assert!(!enter(circuit, window, &ONE_OF_TWO, at(0), Outcome::Success));
+    assert!(!other.join().unwrap());
+}
+
+/// Enters an outcome of the present closed phase at the origin, while `others` go on.
+fn overtake<const WORDS: usize>(
+    circuit: &Arc<SharedCircuit>,
+    window: &Arc<SharedWindow<WORDS>>,
+    rule: WindowRule,
+    outcome: Outcome,
+    others: impl FnOnce(&SharedCircuit, &SharedWindow<WORDS>) + 'static,
+) {
+    let ticket = admitted(circuit.admit(&RULE, at(0)));
+    let others = thread::spawn({
+        let (circuit, window) = (Arc::clone(circuit), Arc::clone(window));
+        move || others(&circuit, &window)
+    });
+    let phase = circuit.closed_phase(ticket).unwrap();
+    assert!(!window.enter(&rule, at(0), phase, outcome, Duration::ZERO));
+    others.join().unwrap();
 }
 
 fn spawn_enter<const WORDS: usize>(
@@ -1113,6 +1260,7 @@ const ONE_OF_TWO: WindowRule = WindowRule::NONE.failures(1, 2);
 const TWO_OF_WORD: WindowRule = WindowRule::NONE.failures(2, 32);
 const TWO_OF_TWO: WindowRule = WindowRule::NONE.failures(2, 2);
 const TWO_OF_THREE: WindowRule = WindowRule::NONE.failures(2, 3);
+const THREE_OF_THREE: WindowRule = WindowRule::NONE.failures(3, 3);
 const HALF_OF_TWO: WindowRule = WindowRule::over_last(2).failure_rate(500);
 /// Never full in a model.
 const LONG: WindowRule = WindowRule::over_last(64).failure_rate(1000);
