@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use loom::thread;
 use steadfast::orchestrator::{Key, RegisterError, Registration};
-use steadfast::state::{COUNT_ONLY, NO_WINDOW};
-use steadfast::{Orchestrator, Strategy};
+use steadfast::policy::Leave;
+use steadfast::state::{COUNT_ONLY, Mode, NO_WINDOW};
+use steadfast::{Instant, Orchestrator, Strategy};
 
 type Table = Orchestrator<2, COUNT_ONLY, 1, NO_WINDOW>;
 
@@ -53,6 +54,43 @@ fn of_two_writers_one_is_told_busy_or_both_are_in() {
     });
 }
 
+#[test]
+fn what_a_limit_gave_to_a_caller_goes_back_when_another_has_the_probe() {
+    explore(1, || {
+        let table = fresh(EMPTY);
+        let limited = registration(3)
+            .given(Key::Failures, 1)
+            .given(Key::OpenFor, 1_000_000)
+            .given(Key::RequestsPerMinute, 3);
+        let mut failing = table.register("op", limited).unwrap().retry_all().start::<u8>(at(0), 0);
+        let Leave::Granted(attempt) = failing.attempt(at(0)).next else { panic!("refused") };
+        let _ = failing.settle(attempt, at(0), Some(Err::<(), u8>(0)), || 0);
+        let probing = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || keeps_attempt(&table))
+        };
+        let mine = keeps_attempt(&table);
+        assert!(mine ^ probing.join().unwrap(), "one probe");
+        // Of three requests, the one that failed and the probe took one each.
+        table.breaker("op").unwrap().force(at(2), Mode::ForcedClosed);
+        assert!(keeps_attempt(&table), "the third");
+    });
+}
+
+/// Whether it gets an attempt, which is then under way for good.
+fn keeps_attempt(table: &Table) -> bool {
+    let mut run = table.get("op").unwrap().retry_all().start::<u8>(at(2), 0);
+    match run.attempt(at(2)).next {
+        Leave::Granted(attempt) => core::mem::forget(attempt),
+        _ => return false,
+    }
+    true
+}
+
+const fn at(seconds: u64) -> Instant {
+    Instant::from_micros(seconds * 1_000_000)
+}
+
 /// From memory to the heap: a table of loom's words is larger than the stacks of its threads. Its
 /// words come to life when first read, which one thread must do for all.
 #[inline(always)]
@@ -75,8 +113,12 @@ const fn registration(number: u64) -> Registration {
 /// All orders with two preemptions: a registration writes some hundred words, and three are too
 /// many. That replaced settings are read as one is shown in `loom.rs`, by two words.
 fn model(run: impl Fn() + Sync + Send + 'static) {
+    explore(2, run);
+}
+
+fn explore(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(2);
+    model.preemption_bound = Some(preemptions);
     model.max_branches = 20_000;
     model.check(run);
 }
