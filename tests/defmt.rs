@@ -88,7 +88,8 @@ fn what_judges_a_breaker_and_what_limits_is_logged_by_its_rule_or_its_size() {
     }
     assert!(contains(&logged(&Part(&SharedWindow::<0x123>::new())), &0x123_u32.to_le_bytes()));
     // What is left is not told, but of which it is.
-    assert!(!logged(&Part(&SharedBuckets::new())).is_empty());
+    let silent = logged(&Part(&Silent));
+    assert!(logged(&Part(&SharedBuckets::new())).len() > silent.len());
 
     let registration = Registration::new().given(Key::OpenFor, 77_000_000);
     let table = Orchestrator::<1>::new().operation("op", registration);
@@ -223,6 +224,13 @@ impl<T: Format> Format for Part<'_, T> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{}", self.0);
     }
+}
+
+/// Says nothing of itself.
+struct Silent;
+
+impl Format for Silent {
+    fn format(&self, _: defmt::Formatter<'_>) {}
 }
 
 fn text(text: &str) -> Vec<u8> {
