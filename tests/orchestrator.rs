@@ -233,13 +233,14 @@ fn an_operation_takes_no_more_requests_and_tokens_than_its_limits_and_others_hav
 fn nobody_sleeps_towards_a_limit_of_the_operation() {
     let table = Orchestrator::<1>::new();
     let limited = plain(5).given(Key::RequestsPerMinute, 2);
-    let handle = table.register("op", limited).unwrap().retry_all();
+    let slowly = Overrides::new().backoff(Backoff::constant(secs(4)));
+    let handle = table.register("op", limited).unwrap().retry_all().with(slowly);
     let clock = ManualClock::new();
     let error = clock.block_on(handle.execute(&clock, fail)).unwrap_err();
     assert_eq!((error.stopped, error.attempts), (Reason::Limited, 2));
     assert!(error.last.is_some());
-    // Before the wait for a third one.
-    assert!(clock.now() < error.retry_at.unwrap());
+    // At 0 and 4 s; at 8 s there is none.
+    assert_eq!(clock.now(), Instant::from_micros(4_000_000));
     assert_eq!(table.metrics("op").unwrap().snapshot().refusals.limited, 1);
 }
 
