@@ -274,7 +274,7 @@ const ROWS: &[Row] = &[
     Row("flash const", "flash: breaker with a constant rule", Least(700)),
     Row("flash breaker", "flash: breaker with probes, lease, growth", Least(1_100)),
     Row("flash modes", "flash: the same, told its mode", LeastWanted(1_340, 1_100)),
-    Row("flash policy", "flash: breaker, retry, timeout", AllWanted(9_250, 4_096)),
+    Row("flash policy", "flash: breaker, retry, timeout", AllWanted(5_200, 4_096)),
     Row("unwanted symbols", "symbols of a heap, floats, panics", All(0)),
     Row("ram breaker", "RAM: breaker", All(24)),
     Row("ram counters", "RAM: operation with counters", All(160)),
