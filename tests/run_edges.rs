@@ -5,11 +5,11 @@ mod common;
 use core::time::Duration;
 
 use steadfast::orchestrator::{Overrides, Registration};
-use steadfast::policy::{Leave, Stage};
+use steadfast::policy::{Class, Leave, Next, Stage, Verdict};
 use steadfast::state::Mode;
-use steadfast::{Breaker, Event, Orchestrator, Policy, Reason, Strategy, Trip};
+use steadfast::{Breaker, Event, Instant, Orchestrator, Policy, Reason, Strategy, Trip};
 
-use common::{Fault, at, granted, secs};
+use common::{Fault, at, fault, granted, secs, zero};
 
 #[test]
 fn the_retry_window_is_for_retries_and_not_for_a_first_attempt_that_comes_late() {
@@ -42,4 +42,18 @@ fn a_limit_that_the_caller_takes_away_is_told_as_none() {
         .max_asked_wait(none);
     let told = table.get("op").unwrap().with(limits).settings();
     assert_eq!([told.window, told.attempt_timeout, told.deadline, told.max_asked_wait], [none; 4]);
+}
+
+#[test]
+fn a_longer_wait_than_allowed_is_one_where_the_clock_ends_before_it() {
+    let now = Instant::from_micros(u64::MAX - 1_000_000);
+    let asks = |_: &Fault| Verdict::of(Class::RateLimited).not_before(secs(60));
+    let policy = Policy::new().attempts(3).max_asked_wait(secs(30)).classify(asks);
+    let mut run = policy.start(now, 0);
+    let attempt = granted(run.attempt(now).next);
+    let failed = Some(Err::<u8, _>(fault(Class::RateLimited)));
+    let Next::Done(Err(error)) = run.settle(attempt, now, failed, zero).next else {
+        panic!("it goes on")
+    };
+    assert_eq!((error.stopped, error.retry_at), (Reason::AskedWait, None));
 }

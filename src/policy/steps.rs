@@ -228,7 +228,11 @@ impl<'p> Progress<'p> {
             return Err(Reason::Deadline);
         }
         // With two attempts under way, either may have asked.
-        let asked = self.asked.then(|| self.asked_until.micros_since(now));
+        let asked = self.asked.then(|| match self.asked_until {
+            // The clock has no instant that is so late.
+            Instant::MAX => u64::MAX,
+            until => until.micros_since(now),
+        });
         let wait = terms.schedule.micros(asked, self.made, self.previous_wait, pace.random());
         let earliest = now.plus(wait);
         // Without a wait, the device is awake.
