@@ -138,6 +138,9 @@ fn a_step_tells_what_to_do_next() {
     assert!(contains(&logged(&Part(&step)), &told[..8]));
     assert!(contains(&logged(&policy), &told[..8]));
     assert_eq!(logged(&run), [1, 0, 0, 0, 1]);
+    let Leave::Granted(attempt) = step.next else { panic!("not granted") };
+    run.cancel(attempt);
+    assert_eq!(logged(&run), [1, 0, 0, 0, 0], "none is under way");
 }
 
 #[test]
