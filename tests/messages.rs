@@ -438,8 +438,10 @@ fn a_watch_is_shown_by_what_it_is() {
     assert_eq!(format!("{watch:?}"), "Watch");
     static WINDOW: Window = Window::new(WindowRule::NONE);
     static LIMITER: Limiter = Limiter::new(LimitRule::NONE);
-    let policy = Policy::new().window(&WINDOW).limiter(&LIMITER);
+    static BUDGET: Budget = Budget::with_rule(BudgetRule::new(10, 1, secs(1)));
+    let policy = Policy::new().window(&WINDOW).limiter(&LIMITER).budget(&BUDGET);
     let shown = format!("{policy:?}");
+    assert!(shown.contains("Purse"), "{shown}");
     assert!(shown.contains("window: Some(Evidence)"), "{shown}");
     assert!(shown.contains("limiter: Some(Limit)"), "{shown}");
 }
