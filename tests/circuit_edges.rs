@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use steadfast::state::Transition::{Closed, Opened};
 use steadfast::state::{
-    Admission, Circuit, Guarded, Outcome, Phase, Settled, SharedCircuit, Ticket,
+    Admission, Circuit, Guarded, Mode, Outcome, Phase, Settled, SharedCircuit, Ticket,
 };
 use steadfast::{Instant, Permit, Rule, Trip};
 
@@ -22,6 +22,29 @@ fn a_probe_that_reports_after_its_lease_is_late_though_none_replaced_it() {
         let (_, settled) = half_open.settle(&rule, at(reports), probe, Outcome::Success);
         assert_eq!(settled, expected, "after {} s", reports - 31);
     }
+}
+
+#[test]
+fn told_the_mode_that_it_has_already_it_enters_the_phase_that_is_still_to_come() {
+    let (forced, _) = Circuit::CLOSED.force(at(0), Mode::ForcedOpen);
+    let between = Circuit::from_bits(Circuit::CLOSED.to_bits().0, forced.to_bits().1);
+    let (next, moved) = between.force(at(1), Mode::ForcedOpen);
+    assert!(matches!(next.phase(), Phase::Open { .. }), "{next:?}");
+    assert_eq!(moved, Some(Opened));
+}
+
+#[test]
+fn forced_open_and_closed_again_an_open_circuit_keeps_its_level_and_then_has_none() {
+    let shared = SharedCircuit::resume(opened(&RULE));
+    shared.force(at(1), Mode::ForcedOpen);
+    assert_eq!(shared.load().level(), 1);
+    shared.force(at(2), Mode::ForcedClosed);
+    shared.force(at(3), Mode::ForcedOpen);
+    assert_eq!(shared.load().level(), 0);
+    // Nor has one that was saved closed, whatever level its words say.
+    let saved = SharedCircuit::resume(Circuit::from_bits(0, 3 << 20));
+    saved.force(at(3), Mode::ForcedOpen);
+    assert_eq!(saved.load().level(), 0);
 }
 
 #[test]
