@@ -7,7 +7,9 @@ use core::time::Duration;
 use steadfast::orchestrator::{Overrides, Registration};
 use steadfast::policy::{Class, Leave, Next, Stage, Verdict};
 use steadfast::state::Mode;
-use steadfast::{Breaker, Event, Instant, Orchestrator, Policy, Reason, Strategy, Trip};
+use steadfast::{
+    Backoff, Breaker, Event, Instant, Jitter, Orchestrator, Policy, Reason, Strategy, Trip,
+};
 
 use common::{Fault, at, fault, granted, secs, zero};
 
@@ -56,4 +58,43 @@ fn a_longer_wait_than_allowed_is_one_where_the_clock_ends_before_it() {
         panic!("it goes on")
     };
     assert_eq!((error.stopped, error.retry_at), (Reason::AskedWait, None));
+}
+
+#[test]
+fn an_execution_waits_as_its_back_off_says_whatever_grows_and_is_left_to_chance() {
+    let growths = [
+        Backoff::constant(secs(3)),
+        Backoff::linear(secs(2), secs(1), secs(60)),
+        Backoff::exponential(secs(1), secs(1), secs(60)),
+    ];
+    let jitters = [
+        Jitter::None,
+        Jitter::Additive(secs(5)),
+        Jitter::Full,
+        Jitter::Equal,
+        Jitter::Decorrelated,
+    ];
+    let all = growths.iter().flat_map(|growth| jitters.map(|jitter| growth.jitter(jitter)));
+    for backoff in all {
+        for asked in [None, Some(secs(1)), Some(secs(7))] {
+            let verdict = Verdict { not_before: asked, ..Verdict::of(Class::Transient) };
+            let policy = Policy::new().attempts(5).backoff(backoff).classify(|_: &Fault| verdict);
+            let (mut now, mut before) = (at(0), Duration::ZERO);
+            let mut run = policy.start(now, 0);
+            for failed in 1..5 {
+                let attempt = granted(run.attempt(now).next);
+                let error = Some(Err::<u8, _>(fault(Class::Transient)));
+                let random = 0x9000_0000 + failed;
+                let Next::Retry(next) = run.settle(attempt, now, error, || random).next else {
+                    panic!("{failed} failed, {backoff:?}")
+                };
+                let wait = match asked {
+                    None => backoff.wait(failed, before, random),
+                    Some(asked) => backoff.wait_asked(asked, failed, before, random),
+                };
+                assert_eq!(next.since(now), wait, "{failed} failed, {asked:?} asked, {backoff:?}");
+                (now, before) = (next, wait);
+            }
+        }
+    }
 }
