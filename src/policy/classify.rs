@@ -27,7 +27,7 @@ pub enum Class {
     Policy,
 }
 
-/// Whether a failed attempt may be made again.
+/// Whether a failed attempt may be made again. In this order, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Retry {

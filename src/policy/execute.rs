@@ -265,6 +265,8 @@ where
             progress.keep_open = true;
         }
         let policy = (*policy).borrow();
+        // Each turn waits for what is under way, if anything is, and then settles it or asks for the next
+        // attempt: one place for each, whatever is waited for.
         let answer = loop {
             let (result, attempting, until) = match this.doing.as_mut().project() {
                 // One clock reading at each boundary: what begins the execution begins its first

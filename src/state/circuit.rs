@@ -132,7 +132,7 @@ pub(super) enum Told {
 }
 
 /// How the two words of a circuit were read.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Read {
     /// Another caller may have moved one and not yet the other.
     Apart,
