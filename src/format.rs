@@ -61,13 +61,13 @@ impl Format for Event {
 
 impl Format for Verdict {
     fn format(&self, f: Formatter<'_>) {
-        let Self { class, retry, not_before } = *self;
+        let Self { class, retry, .. } = *self;
         write!(
             f,
-            "Verdict {{ class: {}, retry: {}, not_before: {} }}",
+            "Verdict {{ class: {}, retry: {}, asked_wait: {} }}",
             class,
             retry,
-            not_before.map(Length)
+            self.asked_wait().map(Length)
         );
     }
 }

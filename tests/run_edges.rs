@@ -77,7 +77,8 @@ fn an_execution_waits_as_its_back_off_says_whatever_grows_and_is_left_to_chance(
     let all = growths.iter().flat_map(|growth| jitters.map(|jitter| growth.jitter(jitter)));
     for backoff in all {
         for asked in [None, Some(secs(1)), Some(secs(7))] {
-            let verdict = Verdict { not_before: asked, ..Verdict::of(Class::Transient) };
+            let verdict = Verdict::of(Class::Transient);
+            let verdict = asked.map_or(verdict, |asked| verdict.not_before(asked));
             let policy = Policy::new().attempts(5).backoff(backoff).classify(|_: &Fault| verdict);
             let (mut now, mut before) = (at(0), Duration::ZERO);
             let mut run = policy.start(now, 0);

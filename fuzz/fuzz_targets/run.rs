@@ -147,7 +147,11 @@ impl Said {
             7 => Class::Context,
             _ => Class::Policy,
         };
-        let verdict = Verdict { not_before: self.asked.map(Length::get), ..Verdict::of(class) };
+        let verdict = Verdict::of(class);
+        let verdict = match self.asked {
+            Some(asked) => verdict.not_before(asked.get()),
+            None => verdict,
+        };
         match self.retry {
             None => verdict,
             Some(retry) => verdict.retry(match retry % 3 {
@@ -553,7 +557,7 @@ impl<'p> Driven<'p> {
             (None, _) => tallies.attempts.timed_out += 1,
         }
         let asked = match result {
-            Some(Err(said)) => said.verdict().not_before,
+            Some(Err(said)) => said.verdict().asked_wait(),
             _ => None,
         };
         self.asked = self.asked.max(asked.map(|wait| now.after(wait)));
@@ -726,7 +730,7 @@ fn by_driver(
                     }
                     Answer::Hangs => core::future::pending().await,
                 };
-                let asked = said.verdict().not_before.unwrap_or_default();
+                let asked = said.verdict().asked_wait().unwrap_or_default();
                 *log.failed.borrow_mut() = Some(clock.now().after(asked));
                 Err(said)
             }

@@ -335,7 +335,7 @@ impl Ledger {
     pub(crate) fn failed_besides(&mut self, call: usize, now: Instant) {
         let entry = &mut self.calls[call];
         let Some(verdict) = entry.last.map(|fault| fault.verdict()) else { return };
-        let until = verdict.not_before.map_or(0, |asked| now.after(asked).as_micros());
+        let until = verdict.asked_wait().map_or(0, |asked| now.after(asked).as_micros());
         entry.besides.asked_until = entry.besides.asked_until.max(until);
         entry.besides.never |= verdict.retry == Retry::Never;
         entry.besides.once |= verdict.retry == Retry::Once;
@@ -414,7 +414,7 @@ impl Ledger {
         let entry = &mut self.calls[call];
         entry.promised = Some(Promised { at: now.saturating_add(wait), takings });
         let verdict = entry.last.map(|fault| fault.verdict());
-        let asked = verdict.and_then(|verdict| verdict.not_before);
+        let asked = verdict.and_then(|verdict| verdict.asked_wait());
         let asked = asked.map_or(0, |asked| asked.as_micros() as u64);
         let besides = entry.besides;
         let asked = asked.max(besides.asked_until.saturating_sub(now));

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::clock::{duration, micros};
+
 /// What kind of failure it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -54,8 +56,8 @@ pub struct Verdict {
     pub class: Class,
     /// Whether it may be made again.
     pub retry: Retry,
-    /// Not before so long after the failure: what the service asked for.
-    pub not_before: Option<Duration>,
+    /// In microseconds.
+    pub(super) asked: Option<u64>,
 }
 
 /// An error that says its class.
@@ -95,12 +97,24 @@ pub struct RetryAll;
 impl Verdict {
     /// What the class alone says.
     pub const fn of(class: Class) -> Self {
-        Self { class, retry: class.retry(), not_before: None }
+        Self { class, retry: class.retry(), asked: None }
     }
 
-    /// The service asked to be left alone for so long.
+    /// Not before so long after the failure: the service asked to be left alone for `wait`. A part
+    /// of a microsecond counts whole.
     pub const fn not_before(self, wait: Duration) -> Self {
-        Self { not_before: Some(wait), ..self }
+        Self { asked: Some(micros(wait)), ..self }
+    }
+
+    /// For how long the service asked to be left alone: [`Duration::MAX`] for longer than
+    /// microseconds go (584 000 years).
+    #[must_use]
+    pub const fn asked_wait(&self) -> Option<Duration> {
+        match self.asked {
+            None => None,
+            Some(u64::MAX) => Some(Duration::MAX),
+            Some(micros) => Some(duration(micros)),
+        }
     }
 
     /// May be made again that often, whatever the class says.

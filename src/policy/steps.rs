@@ -154,9 +154,9 @@ impl<'p> Progress<'p> {
         self.under_way = self.under_way.saturating_sub(1);
         self.class = Some(verdict.class);
         self.allowed = self.allowed.least(verdict.retry);
-        if let Some(wait) = verdict.not_before {
+        if let Some(wait) = verdict.asked {
             self.asked = true;
-            self.asked_until = self.asked_until.max(now.after(wait));
+            self.asked_until = self.asked_until.max(now.plus(wait));
         }
         // An operation that keeps to the time it is told cuts itself.
         let timed_out = !returned || matches!(verdict.class, Class::Timeout) && now >= attempt.ends;
