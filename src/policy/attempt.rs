@@ -5,14 +5,14 @@ use core::time::Duration;
 use super::operation::Made;
 use crate::clock::Instant;
 use crate::state::settings::BreakerRef;
-use crate::state::{Meter, Permit, SharedSlots, Tally, Transition};
+use crate::state::{Meter, Pass, SharedSlots, Tally, Transition};
 
 /// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
 /// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`](super::Run::cancel).
 #[derive(Debug)]
 #[must_use = "settle it, or cancel it"]
 pub struct Attempt<'p> {
-    pub(super) permit: Option<Permit<BreakerRef<'p>>>,
+    pub(super) pass: Option<Pass<BreakerRef<'p>>>,
     pub(super) slot: Option<Held<'p>>,
     pub(super) meter: Option<&'p dyn Meter>,
     pub(super) settled: bool,
@@ -35,7 +35,7 @@ impl Attempt<'_> {
     // No constant, which would be copied from a place of its own.
     pub(super) const fn none() -> Self {
         Self {
-            permit: None,
+            pass: None,
             slot: None,
             meter: None,
             settled: true,
@@ -64,17 +64,19 @@ impl Attempt<'_> {
 
     /// What granting it did to the breaker.
     pub(super) fn transition(&self) -> Option<Transition> {
-        self.permit.as_ref().and_then(Permit::transition)
+        self.pass.as_ref().and_then(Pass::transition)
     }
 
     pub(super) fn is_shadowed(&self) -> bool {
-        self.permit.as_ref().is_some_and(Permit::shadowed)
+        self.pass.as_ref().is_some_and(Pass::shadowed)
     }
 
     /// Gives back what it holds: the permit first, for whoever finds the slot free finds the breaker
     /// as it is then.
     pub(super) fn give_back(&mut self) {
-        drop(self.permit.take());
+        if let Some(pass) = self.pass.take() {
+            pass.give_back();
+        }
         if let Some(Held { slots, give_back }) = self.slot.take() {
             give_back(slots);
         }

@@ -189,8 +189,8 @@ impl<'p> Progress<'p> {
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
         let now = self.now;
         self.settled = match terms.window {
-            None => match attempt.permit.take() {
-                Some(permit) => permit.settle(now, outcome),
+            None => match attempt.pass.take() {
+                Some(pass) => pass.settle(now, outcome),
                 None => return,
             },
             Some((window, settle)) => settle(window, self, attempt, outcome),

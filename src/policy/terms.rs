@@ -3,7 +3,7 @@
 //! What only some policies have is behind a pointer that the method sets which gives it: an image that
 //! never calls that method does not link it.
 
-use core::{fmt, mem};
+use core::fmt;
 
 use super::attempt::{Attempt, Held};
 use super::backoff::Schedule;
@@ -15,7 +15,7 @@ use crate::clock::Instant;
 use crate::error::Reason;
 use crate::state::settings::BreakerRef;
 use crate::state::{
-    BudgetRule, Evidence, Guarded as _, Limit, Meter, Outcome, Permit, Reservation, Settled,
+    BudgetRule, Evidence, Guarded as _, Limit, Meter, Outcome, Pass, Reservation, Settled,
     SharedSlots, SharedTokens,
 };
 
@@ -135,13 +135,12 @@ fn take_permit<'p>(
     terms: &Terms<'p>,
     attempt: &mut Attempt<'p>,
 ) -> Result<(), Reason> {
-    match terms.breaker.map(|breaker| Permit::try_acquire(breaker, progress.now)) {
+    match terms.breaker.map(|breaker| Pass::try_acquire(breaker, progress.now)) {
         Some(Err(open)) => {
             progress.until = open.admits_at;
             return Err(Reason::BreakerOpen);
         }
-        // It held none: there is nothing to drop.
-        Some(Ok(permit)) => mem::forget(attempt.permit.replace(permit)),
+        Some(Ok(pass)) => attempt.pass = Some(pass),
         None => {}
     }
     Ok(())
@@ -216,8 +215,8 @@ fn settle_with(
     outcome: Outcome,
 ) -> Settled {
     let now = progress.now;
-    match attempt.permit.take() {
-        Some(permit) => permit.settle_with(now, outcome, now.since(attempt.granted), window),
+    match attempt.pass.take() {
+        Some(pass) => pass.settle_with(now, outcome, now.since(attempt.granted), window),
         None => Settled::Counted,
     }
 }

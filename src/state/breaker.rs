@@ -74,9 +74,16 @@ enum Asking {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "dropped, it says nothing of the attempt: settle it"]
 pub struct Permit<B: Guarded> {
+    pass: Pass<B>,
+    held: bool,
+}
+
+/// A [`Permit`] that is no guard: whoever has it settles it or gives it back, once.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub(crate) struct Pass<B> {
     breaker: B,
     ticket: Ticket,
-    held: bool,
     half_opened: bool,
 }
 
@@ -515,14 +522,13 @@ impl<B: Guarded> Permit<B> {
     ///
     /// It is open, or all its probes are under way.
     pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
-        let (ticket, half_opened) = breaker.shared().admit_by(|| breaker.rule(), now)?;
-        Ok(Self { ticket, held: true, half_opened, breaker })
+        Ok(Self { pass: Pass::try_acquire(breaker, now)?, held: true })
     }
 
     /// Reports how the attempt ended.
     pub fn settle(mut self, now: Instant, outcome: Outcome) -> Settled {
         self.held = false;
-        self.breaker.shared().settle_by(|| self.breaker.rule(), now, self.ticket, outcome)
+        self.pass.settle(now, outcome)
     }
 
     /// Reports how the attempt ended and that it took so long, to the breaker and to `evidence`, by
@@ -535,8 +541,50 @@ impl<B: Guarded> Permit<B> {
         evidence: &dyn Evidence,
     ) -> Settled {
         self.held = false;
+        self.pass.settle_with(now, outcome, took, evidence)
+    }
+
+    /// The transition that admitting this attempt made: it was the first probe.
+    #[must_use]
+    pub const fn transition(&self) -> Option<Transition> {
+        self.pass.transition()
+    }
+
+    /// Whether the breaker would have refused, but for its [mode](Mode): the outcome counts for
+    /// nothing.
+    #[must_use]
+    pub const fn shadowed(&self) -> bool {
+        self.pass.shadowed()
+    }
+}
+
+impl<B: Guarded> Drop for Permit<B> {
+    fn drop(&mut self) {
+        if self.held {
+            self.pass.give_back();
+        }
+    }
+}
+
+impl<B: Guarded> Pass<B> {
+    pub(crate) fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
+        let (ticket, half_opened) = breaker.shared().admit_by(|| breaker.rule(), now)?;
+        Ok(Self { breaker, ticket, half_opened })
+    }
+
+    pub(crate) fn settle(&self, now: Instant, outcome: Outcome) -> Settled {
+        self.breaker.shared().settle_by(|| self.breaker.rule(), now, self.ticket, outcome)
+    }
+
+    pub(crate) fn settle_with(
+        &self,
+        now: Instant,
+        outcome: Outcome,
+        took: Duration,
+        evidence: &dyn Evidence,
+    ) -> Settled {
         let (shared, ticket) = (self.breaker.shared(), self.ticket);
-        let settled = shared.settle_by(|| self.breaker.rule(), now, ticket, outcome);
+        let settled = self.settle(now, outcome);
         let Some(phase) = shared.closed_phase(ticket) else { return settled };
         let settled = match settled {
             Settled::Counted if evidence.enter(now, phase, outcome, took) => {
@@ -550,25 +598,18 @@ impl<B: Guarded> Permit<B> {
         settled
     }
 
-    /// The transition that admitting this attempt made: it was the first probe.
-    #[must_use]
-    pub const fn transition(&self) -> Option<Transition> {
+    pub(crate) fn give_back(&self) {
+        if !fault::LOST_RELEASE {
+            self.breaker.shared().release(self.ticket);
+        }
+    }
+
+    pub(crate) const fn transition(&self) -> Option<Transition> {
         if self.half_opened { Some(Transition::HalfOpened) } else { None }
     }
 
-    /// Whether the breaker would have refused, but for its [mode](Mode): the outcome counts for
-    /// nothing.
-    #[must_use]
-    pub const fn shadowed(&self) -> bool {
+    pub(crate) const fn shadowed(&self) -> bool {
         self.ticket.is_shadowed()
-    }
-}
-
-impl<B: Guarded> Drop for Permit<B> {
-    fn drop(&mut self) {
-        if self.held && !fault::LOST_RELEASE {
-            self.breaker.shared().release(self.ticket);
-        }
     }
 }
 

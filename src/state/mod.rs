@@ -32,6 +32,7 @@ mod window;
 pub(crate) mod window_rule;
 pub(crate) mod word;
 
+pub(crate) use breaker::Pass;
 pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
 pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
 pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};
