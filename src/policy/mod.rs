@@ -159,7 +159,7 @@ impl<'s, C> Policy<'s, C> {
         terms.limits = if retry_enabled { limits } else { Limits { attempts: 1, ..limits } };
         terms.schedule = Schedule::of(backoff);
         terms.breaker =
-            breaker_enabled.then_some(BreakerRef::Live(shared, |shared| shared.settings.rule()));
+            breaker_enabled.then_some(BreakerRef::live(shared));
         if slots > 0 {
             terms = terms.with_bulkhead(slots, &shared.slots);
         }
@@ -281,7 +281,7 @@ impl<'s, C: Copy> Policy<'s, C> {
     /// take.
     #[must_use]
     pub const fn breaker(self, breaker: &'s Breaker) -> Self {
-        let breaker = Some(BreakerRef::Own(breaker));
+        let breaker = Some(BreakerRef::own(breaker));
         Self { terms: Terms { breaker, ..self.terms }, ..self }
     }
 

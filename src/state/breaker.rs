@@ -243,6 +243,10 @@ impl Breaker {
         self.circuit.load()
     }
 
+    pub(super) const fn shared_circuit(&self) -> &SharedCircuit {
+        &self.circuit
+    }
+
     /// What it follows.
     #[must_use]
     pub const fn rule(&self) -> &Rule {

@@ -29,10 +29,16 @@ pub(crate) struct Shared {
 
 /// A breaker as an execution finds it: under its own rule, or under settings that change.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum BreakerRef<'s> {
-    Own(&'s Breaker),
-    /// With what reads its rule: linked where it is live.
-    Live(&'s Shared, fn(&Shared) -> Rule),
+pub(crate) struct BreakerRef<'s> {
+    circuit: &'s SharedCircuit,
+    rule: RuleRef<'s>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RuleRef<'s> {
+    Own(&'s Rule),
+    /// With what reads it: linked where it is live.
+    Live(&'s LiveSettings, fn(&LiveSettings) -> Rule),
 }
 
 impl LiveSettings {
@@ -78,6 +84,19 @@ impl Shared {
     }
 }
 
+impl<'s> BreakerRef<'s> {
+    pub(crate) const fn own(breaker: &'s Breaker) -> Self {
+        Self { circuit: breaker.shared_circuit(), rule: RuleRef::Own(breaker.rule()) }
+    }
+
+    pub(crate) const fn live(shared: &'s Shared) -> Self {
+        Self {
+            circuit: &shared.circuit,
+            rule: RuleRef::Live(&shared.settings, LiveSettings::rule),
+        }
+    }
+}
+
 impl Guarded for BreakerRef<'_> {
     type Followed<'a>
         = Rule
@@ -85,17 +104,14 @@ impl Guarded for BreakerRef<'_> {
         Self: 'a;
 
     fn shared(&self) -> &SharedCircuit {
-        match self {
-            Self::Own(breaker) => breaker.shared(),
-            Self::Live(shared, _) => &shared.circuit,
-        }
+        self.circuit
     }
 
     #[inline(never)] // Seldom asked for, in several places.
     fn rule(&self) -> Rule {
-        match self {
-            Self::Own(breaker) => *breaker.rule(),
-            Self::Live(shared, rule) => rule(shared),
+        match self.rule {
+            RuleRef::Own(rule) => *rule,
+            RuleRef::Live(settings, rule) => rule(settings),
         }
     }
 }
