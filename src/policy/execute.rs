@@ -243,7 +243,7 @@ where
     ) -> Poll<Result<O::Answer, Error<O::Error>>> {
         let mut this = self.project();
         let clock = &*this.clock;
-        if this.begun.is_none() {
+        if let Course::Before(_) = this.policy {
             let Course::Before(source) = mem::replace(this.policy, Course::Between) else {
                 return Poll::Pending;
             };
