@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::operation::Made;
 use crate::clock::Instant;
 use crate::state::settings::BreakerRef;
-use crate::state::{Meter, Pass, SharedSlots, Tally, Transition};
+use crate::state::{Meter, Pass, SharedSlots, Tally};
 
 /// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
 /// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`](super::Run::cancel).
@@ -60,11 +60,6 @@ impl Attempt<'_> {
             _ => self.ends.since(self.granted),
         };
         Made::new(self.number, time_left)
-    }
-
-    /// What granting it did to the breaker.
-    pub(super) fn transition(&self) -> Option<Transition> {
-        self.pass.as_ref().and_then(Pass::transition)
     }
 
     pub(super) fn is_shadowed(&self) -> bool {

@@ -158,8 +158,7 @@ impl<'s, C> Policy<'s, C> {
         let mut terms = Terms::NONE;
         terms.limits = if retry_enabled { limits } else { Limits { attempts: 1, ..limits } };
         terms.schedule = Schedule::of(backoff);
-        terms.breaker =
-            breaker_enabled.then_some(BreakerRef::live(shared));
+        terms.breaker = breaker_enabled.then_some(BreakerRef::live(shared));
         if slots > 0 {
             terms = terms.with_bulkhead(slots, &shared.slots);
         }

@@ -94,9 +94,6 @@ impl<'p> Progress<'p> {
         attempt.number = self.made;
         self.under_way += 1;
         self.came = Came::Nothing;
-        if let Some(moved) = attempt.transition() {
-            self.settled = Settled::Moved(moved);
-        }
         self.enter(Entry::Granted(attempt));
     }
 

@@ -16,7 +16,7 @@ use crate::error::Reason;
 use crate::state::settings::BreakerRef;
 use crate::state::{
     BudgetRule, Evidence, Guarded as _, Limit, Meter, Outcome, Pass, Reservation, Settled,
-    SharedSlots, SharedTokens,
+    SharedSlots, SharedTokens, Transition,
 };
 
 #[derive(Clone, Copy)]
@@ -140,7 +140,12 @@ fn take_permit<'p>(
             progress.until = open.admits_at;
             return Err(Reason::BreakerOpen);
         }
-        Some(Ok(pass)) => attempt.pass = Some(pass),
+        Some(Ok((pass, half_opened))) => {
+            attempt.pass = Some(pass);
+            if half_opened {
+                progress.settled = Settled::Moved(Transition::HalfOpened);
+            }
+        }
         None => {}
     }
     Ok(())

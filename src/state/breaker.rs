@@ -76,6 +76,7 @@ enum Asking {
 pub struct Permit<B: Guarded> {
     pass: Pass<B>,
     held: bool,
+    half_opened: bool,
 }
 
 /// A [`Permit`] that is no guard: whoever has it settles it or gives it back, once.
@@ -84,7 +85,6 @@ pub struct Permit<B: Guarded> {
 pub(crate) struct Pass<B> {
     breaker: B,
     ticket: Ticket,
-    half_opened: bool,
 }
 
 /// A circuit with the rule that it follows at the moment: any handle of a [`Breaker`].
@@ -526,7 +526,8 @@ impl<B: Guarded> Permit<B> {
     ///
     /// It is open, or all its probes are under way.
     pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
-        Ok(Self { pass: Pass::try_acquire(breaker, now)?, held: true })
+        let (pass, half_opened) = Pass::try_acquire(breaker, now)?;
+        Ok(Self { pass, held: true, half_opened })
     }
 
     /// Reports how the attempt ended.
@@ -551,7 +552,7 @@ impl<B: Guarded> Permit<B> {
     /// The transition that admitting this attempt made: it was the first probe.
     #[must_use]
     pub const fn transition(&self) -> Option<Transition> {
-        self.pass.transition()
+        if self.half_opened { Some(Transition::HalfOpened) } else { None }
     }
 
     /// Whether the breaker would have refused, but for its [mode](Mode): the outcome counts for
@@ -571,9 +572,10 @@ impl<B: Guarded> Drop for Permit<B> {
 }
 
 impl<B: Guarded> Pass<B> {
-    pub(crate) fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
+    /// Whether the breaker became half-open by it, too.
+    pub(crate) fn try_acquire(breaker: B, now: Instant) -> Result<(Self, bool), BreakerOpen> {
         let (ticket, half_opened) = breaker.shared().admit_by(|| breaker.rule(), now)?;
-        Ok(Self { breaker, ticket, half_opened })
+        Ok((Self { breaker, ticket }, half_opened))
     }
 
     pub(crate) fn settle(&self, now: Instant, outcome: Outcome) -> Settled {
@@ -606,10 +608,6 @@ impl<B: Guarded> Pass<B> {
         if !fault::LOST_RELEASE {
             self.breaker.shared().release(self.ticket);
         }
-    }
-
-    pub(crate) const fn transition(&self) -> Option<Transition> {
-        if self.half_opened { Some(Transition::HalfOpened) } else { None }
     }
 
     pub(crate) const fn shadowed(&self) -> bool {

@@ -90,10 +90,7 @@ impl<'s> BreakerRef<'s> {
     }
 
     pub(crate) const fn live(shared: &'s Shared) -> Self {
-        Self {
-            circuit: &shared.circuit,
-            rule: RuleRef::Live(&shared.settings, LiveSettings::rule),
-        }
+        Self { circuit: &shared.circuit, rule: RuleRef::Live(&shared.settings, LiveSettings::rule) }
     }
 }
 
