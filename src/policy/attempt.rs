@@ -11,16 +11,17 @@ use crate::state::{Meter, Pass, SharedSlots, Tally};
 /// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`](super::Run::cancel).
 #[derive(Debug)]
 #[must_use = "settle it, or cancel it"]
+#[repr(C)] // The bytes first, as in `Progress`.
 pub struct Attempt<'p> {
+    pub(super) settled: bool,
+    /// The deadline comes before the attempt's own timeout.
+    pub(super) cut: bool,
+    pub(super) number: u32,
+    pub(super) ends: Instant,
+    pub(super) granted: Instant,
     pub(super) pass: Option<Pass<BreakerRef<'p>>>,
     pub(super) slot: Option<Held<'p>>,
     pub(super) meter: Option<&'p dyn Meter>,
-    pub(super) settled: bool,
-    pub(super) ends: Instant,
-    /// The deadline comes before the attempt's own timeout.
-    pub(super) cut: bool,
-    pub(super) granted: Instant,
-    pub(super) number: u32,
 }
 
 /// A slot of a bulkhead, with how it is given back: linked by who took it.
