@@ -124,9 +124,7 @@ impl<'p> Progress<'p> {
     /// Takes an attempt's answer.
     #[inline(never)]
     pub(super) fn succeed(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) {
-        self.under_way = self.under_way.saturating_sub(1);
-        (self.came, self.settled) = (Came::Nothing, Settled::Counted);
-        attempt.settled = !fault::DOUBLE_COUNT;
+        self.returned(attempt);
         self.report(terms, attempt, Outcome::Success);
         if let Some((rule, tokens)) = &terms.budget {
             tokens.deposit(rule);
@@ -148,7 +146,7 @@ impl<'p> Progress<'p> {
         pace: &dyn Pace,
     ) -> Came {
         let now = self.now;
-        self.under_way = self.under_way.saturating_sub(1);
+        self.returned(attempt);
         self.class = Some(verdict.class);
         self.allowed = self.allowed.least(verdict.retry);
         if let Some(wait) = verdict.asked {
@@ -158,16 +156,13 @@ impl<'p> Progress<'p> {
         // An operation that keeps to the time it is told cuts itself.
         let timed_out = !returned || matches!(verdict.class, Class::Timeout) && now >= attempt.ends;
         let cut = attempt.cut && timed_out;
-        self.settled = Settled::Counted;
         // Cut by the deadline, it might have been about to answer: it says nothing.
         if !cut && verdict.class.fails() {
             self.report(terms, attempt, Outcome::Failure);
         }
-        attempt.settled = !fault::DOUBLE_COUNT;
         self.enter(if returned { Entry::Failed(attempt) } else { Entry::TimedOut(attempt) });
         // Whatever it held goes back before anything is decided on.
         attempt.give_back();
-        self.came = Came::Nothing;
         if self.under_way == 0 && !self.ended {
             self.until = self.asked_until;
             self.came = Came::Again;
@@ -181,6 +176,14 @@ impl<'p> Progress<'p> {
             }
         }
         self.came
+    }
+
+    /// Notes that an attempt is no longer under way, whatever came of it.
+    #[inline(never)]
+    fn returned(&mut self, attempt: &mut Attempt<'p>) {
+        self.under_way = self.under_way.saturating_sub(1);
+        (self.came, self.settled) = (Came::Nothing, Settled::Counted);
+        attempt.settled = !fault::DOUBLE_COUNT;
     }
 
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
