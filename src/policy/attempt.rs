@@ -11,9 +11,8 @@ use crate::state::{Meter, Pass, SharedSlots, Tally};
 /// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`](super::Run::cancel).
 #[derive(Debug)]
 #[must_use = "settle it, or cancel it"]
-#[repr(C)] // The bytes first, as in `Progress`.
+#[repr(C)] // The byte first, as in `Progress`.
 pub struct Attempt<'p> {
-    pub(super) settled: bool,
     /// The deadline comes before the attempt's own timeout.
     pub(super) cut: bool,
     pub(super) number: u32,
@@ -21,6 +20,7 @@ pub struct Attempt<'p> {
     pub(super) granted: Instant,
     pub(super) pass: Option<Pass<BreakerRef<'p>>>,
     pub(super) slot: Option<Held<'p>>,
+    /// What it is to count into that it ended unsettled, until it is settled.
     pub(super) meter: Option<&'p dyn Meter>,
 }
 
@@ -39,7 +39,6 @@ impl Attempt<'_> {
             pass: None,
             slot: None,
             meter: None,
-            settled: true,
             ends: Instant::MAX,
             cut: false,
             granted: Instant::MAX,
@@ -82,7 +81,7 @@ impl Attempt<'_> {
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.give_back();
-        if let (false, Some(meter)) = (self.settled, self.meter) {
+        if let Some(meter) = self.meter {
             meter.count(Tally::AttemptCancelled);
         }
     }

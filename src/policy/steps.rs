@@ -117,7 +117,6 @@ impl<'p> Progress<'p> {
         attempt.ends = timeout.min(ends);
         attempt.granted = now;
         attempt.meter = self.books.map(|books| books.meter);
-        attempt.settled = false;
         Ok(())
     }
 
@@ -183,7 +182,9 @@ impl<'p> Progress<'p> {
     fn returned(&mut self, attempt: &mut Attempt<'p>) {
         self.under_way = self.under_way.saturating_sub(1);
         (self.came, self.settled) = (Came::Nothing, Settled::Counted);
-        attempt.settled = !fault::DOUBLE_COUNT;
+        if !fault::DOUBLE_COUNT {
+            attempt.meter = None;
+        }
     }
 
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
