@@ -4,7 +4,6 @@ use core::time::Duration;
 
 use super::operation::Made;
 use crate::clock::Instant;
-use crate::state::settings::BreakerRef;
 use crate::state::{Meter, Pass, SharedSlots, Tally};
 
 /// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
@@ -18,7 +17,7 @@ pub struct Attempt<'p> {
     pub(super) number: u32,
     pub(super) ends: Instant,
     pub(super) granted: Instant,
-    pub(super) pass: Option<Pass<BreakerRef<'p>>>,
+    pub(super) pass: Option<Pass<'p>>,
     pub(super) slot: Option<Held<'p>>,
     /// What it is to count into that it ended unsettled, until it is settled.
     pub(super) meter: Option<&'p dyn Meter>,
@@ -63,7 +62,7 @@ impl Attempt<'_> {
     }
 
     pub(super) fn is_shadowed(&self) -> bool {
-        self.pass.as_ref().is_some_and(Pass::shadowed)
+        self.pass.is_some_and(Pass::shadowed)
     }
 
     /// Gives back what it holds: the permit first, for whoever finds the slot free finds the breaker

@@ -189,12 +189,12 @@ impl<'p> Progress<'p> {
 
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
         let now = self.now;
+        // Without a breaker it has no pass, unless it is another policy's: that is given back.
+        let Some(breaker) = &terms.breaker else { return };
+        let Some(pass) = attempt.pass.take() else { return };
         self.settled = match terms.window {
-            None => match attempt.pass.take() {
-                Some(pass) => pass.settle(now, outcome),
-                None => return,
-            },
-            Some((window, settle)) => settle(window, self, attempt, outcome),
+            None => pass.settle(breaker, now, outcome),
+            Some((window, settle)) => settle(window, self, attempt, pass, breaker, outcome),
         };
     }
 

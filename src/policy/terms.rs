@@ -48,7 +48,8 @@ pub(super) struct Gates {
 type Enter = for<'p> fn(&mut Progress<'p>, &Terms<'p>, &mut Attempt<'p>) -> Result<(), Reason>;
 type Foresee = for<'p> fn(&mut Progress<'p>, &Terms<'p>, Instant) -> Result<(), Reason>;
 type Tell = fn(&dyn Observe, &Progress<'_>);
-type SettleWith = fn(&dyn Evidence, &Progress<'_>, &mut Attempt<'_>, Outcome) -> Settled;
+type SettleWith =
+    fn(&dyn Evidence, &Progress<'_>, &Attempt<'_>, Pass<'_>, &BreakerRef<'_>, Outcome) -> Settled;
 
 /// What retries are paid from.
 pub(super) trait Purse: Sync {
@@ -135,7 +136,7 @@ fn take_permit<'p>(
     terms: &Terms<'p>,
     attempt: &mut Attempt<'p>,
 ) -> Result<(), Reason> {
-    match terms.breaker.map(|breaker| Pass::try_acquire(breaker, progress.now)) {
+    match terms.breaker.as_ref().map(|breaker| Pass::try_acquire(breaker, progress.now)) {
         Some(Err(open)) => {
             progress.until = open.admits_at;
             return Err(Reason::BreakerOpen);
@@ -216,14 +217,13 @@ fn foresee_all(progress: &mut Progress<'_>, terms: &Terms<'_>, at: Instant) -> R
 fn settle_with(
     window: &dyn Evidence,
     progress: &Progress<'_>,
-    attempt: &mut Attempt<'_>,
+    attempt: &Attempt<'_>,
+    pass: Pass<'_>,
+    breaker: &BreakerRef<'_>,
     outcome: Outcome,
 ) -> Settled {
-    let now = progress.now;
-    match attempt.pass.take() {
-        Some(pass) => pass.settle_with(now, outcome, now.since(attempt.granted), window),
-        None => Settled::Counted,
-    }
+    let took = progress.now.since(attempt.granted);
+    pass.settle_with(breaker, progress.now, (outcome, took), window)
 }
 
 fn tell(observer: &dyn Observe, progress: &Progress<'_>) {

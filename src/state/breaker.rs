@@ -9,6 +9,7 @@ use super::circuit::{
 use super::evidence::{ClosedPhase, Evidence};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
+use super::settings::BreakerRef;
 use super::word::{Order, TOGETHER, WordPair};
 use crate::clock::Instant;
 use crate::fault;
@@ -74,16 +75,16 @@ enum Asking {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "dropped, it says nothing of the attempt: settle it"]
 pub struct Permit<B: Guarded> {
-    pass: Pass<B>,
+    breaker: B,
+    ticket: Ticket,
     held: bool,
     half_opened: bool,
 }
 
-/// A [`Permit`] that is no guard: whoever has it settles it or gives it back, once.
+/// A [`Permit`] that is no guard and knows no rule: whoever has it settles it or gives it back, once.
 #[derive(Clone, Copy, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub(crate) struct Pass<B> {
-    breaker: B,
+pub(crate) struct Pass<'c> {
+    circuit: &'c SharedCircuit,
     ticket: Ticket,
 }
 
@@ -324,6 +325,29 @@ impl SharedCircuit {
         self.count(rule().borrow(), now, ticket, Told::Ended(outcome))
     }
 
+    /// [`settle_by`](Self::settle_by) that asks `evidence`, too.
+    fn settle_with<R: Borrow<Rule>>(
+        &self,
+        rule: impl Fn() -> R,
+        now: Instant,
+        ticket: Ticket,
+        (outcome, took): (Outcome, Duration),
+        evidence: &dyn Evidence,
+    ) -> Settled {
+        let settled = self.settle_by(&rule, now, ticket, outcome);
+        let Some(phase) = self.closed_phase(ticket) else { return settled };
+        let settled = match settled {
+            Settled::Counted if evidence.enter(now, phase, outcome, took) => {
+                self.trip(rule().borrow(), now, ticket)
+            }
+            settled => settled,
+        };
+        if let Settled::Moved(_) = settled {
+            evidence.ended(phase.epoch());
+        }
+        settled
+    }
+
     #[cold]
     fn ask(&self, rule: &Rule, now: Moment, asking: Asking) -> Asked {
         loop {
@@ -392,6 +416,13 @@ impl SharedCircuit {
         // Of attempts under way a half-open circuit counts its probes, and no other counts any.
         if ticket.is_probe() || fault::STALE_RELEASE {
             self.give_back(ticket);
+        }
+    }
+
+    /// What becomes of a permit that is not settled.
+    fn give_up(&self, ticket: Ticket) {
+        if !fault::LOST_RELEASE {
+            self.release(ticket);
         }
     }
 
@@ -526,14 +557,14 @@ impl<B: Guarded> Permit<B> {
     ///
     /// It is open, or all its probes are under way.
     pub fn try_acquire(breaker: B, now: Instant) -> Result<Self, BreakerOpen> {
-        let (pass, half_opened) = Pass::try_acquire(breaker, now)?;
-        Ok(Self { pass, held: true, half_opened })
+        let (ticket, half_opened) = breaker.shared().admit_by(|| breaker.rule(), now)?;
+        Ok(Self { breaker, ticket, held: true, half_opened })
     }
 
     /// Reports how the attempt ended.
     pub fn settle(mut self, now: Instant, outcome: Outcome) -> Settled {
         self.held = false;
-        self.pass.settle(now, outcome)
+        self.breaker.shared().settle_by(|| self.breaker.rule(), now, self.ticket, outcome)
     }
 
     /// Reports how the attempt ended and that it took so long, to the breaker and to `evidence`, by
@@ -546,7 +577,8 @@ impl<B: Guarded> Permit<B> {
         evidence: &dyn Evidence,
     ) -> Settled {
         self.held = false;
-        self.pass.settle_with(now, outcome, took, evidence)
+        let took = (outcome, took);
+        self.breaker.shared().settle_with(|| self.breaker.rule(), now, self.ticket, took, evidence)
     }
 
     /// The transition that admitting this attempt made: it was the first probe.
@@ -559,58 +591,55 @@ impl<B: Guarded> Permit<B> {
     /// nothing.
     #[must_use]
     pub const fn shadowed(&self) -> bool {
-        self.pass.shadowed()
+        self.ticket.is_shadowed()
     }
 }
 
 impl<B: Guarded> Drop for Permit<B> {
     fn drop(&mut self) {
         if self.held {
-            self.pass.give_back();
+            self.breaker.shared().give_up(self.ticket);
         }
     }
 }
 
-impl<B: Guarded> Pass<B> {
+impl<'c> Pass<'c> {
     /// Whether the breaker became half-open by it, too.
-    pub(crate) fn try_acquire(breaker: B, now: Instant) -> Result<(Self, bool), BreakerOpen> {
-        let (ticket, half_opened) = breaker.shared().admit_by(|| breaker.rule(), now)?;
-        Ok((Self { breaker, ticket }, half_opened))
+    pub(crate) fn try_acquire(
+        breaker: &BreakerRef<'c>,
+        now: Instant,
+    ) -> Result<(Self, bool), BreakerOpen> {
+        let circuit = breaker.circuit();
+        let (ticket, half_opened) = circuit.admit_by(|| breaker.rule(), now)?;
+        Ok((Self { circuit, ticket }, half_opened))
     }
 
-    pub(crate) fn settle(&self, now: Instant, outcome: Outcome) -> Settled {
-        self.breaker.shared().settle_by(|| self.breaker.rule(), now, self.ticket, outcome)
-    }
-
-    pub(crate) fn settle_with(
-        &self,
+    /// By the rule that `breaker` follows now.
+    pub(crate) fn settle(
+        self,
+        breaker: &BreakerRef<'_>,
         now: Instant,
         outcome: Outcome,
-        took: Duration,
+    ) -> Settled {
+        self.circuit.settle_by(|| breaker.rule(), now, self.ticket, outcome)
+    }
+
+    /// With how long the attempt took.
+    pub(crate) fn settle_with(
+        self,
+        breaker: &BreakerRef<'_>,
+        now: Instant,
+        took: (Outcome, Duration),
         evidence: &dyn Evidence,
     ) -> Settled {
-        let (shared, ticket) = (self.breaker.shared(), self.ticket);
-        let settled = self.settle(now, outcome);
-        let Some(phase) = shared.closed_phase(ticket) else { return settled };
-        let settled = match settled {
-            Settled::Counted if evidence.enter(now, phase, outcome, took) => {
-                shared.trip(self.breaker.rule().borrow(), now, ticket)
-            }
-            settled => settled,
-        };
-        if let Settled::Moved(_) = settled {
-            evidence.ended(phase.epoch());
-        }
-        settled
+        self.circuit.settle_with(|| breaker.rule(), now, self.ticket, took, evidence)
     }
 
-    pub(crate) fn give_back(&self) {
-        if !fault::LOST_RELEASE {
-            self.breaker.shared().release(self.ticket);
-        }
+    pub(crate) fn give_back(self) {
+        self.circuit.give_up(self.ticket);
     }
 
-    pub(crate) const fn shadowed(&self) -> bool {
+    pub(crate) const fn shadowed(self) -> bool {
         self.ticket.is_shadowed()
     }
 }

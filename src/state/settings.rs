@@ -94,6 +94,12 @@ impl<'s> BreakerRef<'s> {
     }
 }
 
+impl<'s> BreakerRef<'s> {
+    pub(super) const fn circuit(&self) -> &'s SharedCircuit {
+        self.circuit
+    }
+}
+
 impl Guarded for BreakerRef<'_> {
     type Followed<'a>
         = Rule
