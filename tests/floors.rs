@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("state::metrics", 3),
     ("state::mode", 1),
     ("state::settings", 6),
+    ("state::pass", 7),
     ("state::window", 7),
     ("state::window_rule", 2),
     ("state::evidence", 4),

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use steadfast::orchestrator::{Overrides, Registration};
 use steadfast::policy::{Class, Leave, Next, Stage, Verdict};
-use steadfast::state::Mode;
+use steadfast::state::{Mode, Outcome, State};
 use steadfast::{
     Backoff, Breaker, Event, Instant, Jitter, Orchestrator, Policy, Reason, Strategy, Trip,
 };
@@ -97,5 +97,32 @@ fn an_execution_waits_as_its_back_off_says_whatever_grows_and_is_left_to_chance(
                 (now, before) = (next, wait);
             }
         }
+    }
+}
+
+#[test]
+fn a_probe_that_another_policy_is_given_goes_back_where_that_has_no_breaker() {
+    let breaker = Breaker::new(Trip::after(1), secs(1));
+    let _ = breaker.try_acquire(at(0)).unwrap().settle(at(0), Outcome::Failure);
+    let (mine, other) = (Policy::new().retry_all().breaker(&breaker), Policy::new().retry_all());
+    let probe = granted(mine.start::<Fault>(at(2), 0).attempt(at(2)).next);
+    assert!(breaker.try_acquire(at(2)).is_err());
+    let failed = Some(Err::<u8, _>(fault(Class::Transient)));
+    let _ = other.start(at(2), 0).settle(probe, at(2), failed, zero);
+    assert_eq!(breaker.state(at(2)), State::HalfOpen);
+    assert!(breaker.try_acquire(at(2)).is_ok());
+}
+
+#[test]
+fn a_verdict_says_what_wait_the_service_asked_for_as_long_as_microseconds_go() {
+    let verdict = Verdict::of(Class::RateLimited);
+    assert_eq!(verdict.asked_wait(), None);
+    for (asked, told) in [
+        (Duration::ZERO, Duration::ZERO),
+        (Duration::from_nanos(1), Duration::from_micros(1)),
+        (secs(30), secs(30)),
+        (Duration::MAX, Duration::MAX),
+    ] {
+        assert_eq!(verdict.not_before(asked).asked_wait(), Some(told));
     }
 }

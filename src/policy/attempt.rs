@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use super::operation::Made;
 use crate::clock::Instant;
-use crate::state::{Meter, Pass, SharedSlots, Tally};
+use crate::state::pass::Pass;
+use crate::state::{Meter, SharedSlots, Tally};
 
 /// Leave to make one attempt, with what it holds meanwhile. Dropped, it gives that back and says
 /// nothing of the other side. A run that goes on must hear of it: [`Run::cancel`](super::Run::cancel).

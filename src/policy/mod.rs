@@ -60,7 +60,8 @@ use self::backoff::Schedule;
 use self::plan::{Limits, Plan};
 use self::terms::{Purse, Terms};
 use crate::clock::micros;
-use crate::state::settings::{BreakerRef, Shared};
+use crate::state::pass::BreakerRef;
+use crate::state::settings::Shared;
 use crate::state::{Breaker, Budget, Bulkhead, Evidence, Limit, Meter};
 
 /// How one operation is tried, timed and given up. Made once, in a `static` or where it is used.

@@ -13,10 +13,10 @@ use super::plan::Limits;
 use super::progress::{Books, Progress};
 use crate::clock::Instant;
 use crate::error::Reason;
-use crate::state::settings::BreakerRef;
+use crate::state::pass::{BreakerRef, Pass};
 use crate::state::{
-    BudgetRule, Evidence, Guarded as _, Limit, Meter, Outcome, Pass, Reservation, Settled,
-    SharedSlots, SharedTokens, Transition,
+    BudgetRule, Evidence, Guarded as _, Limit, Meter, Outcome, Reservation, Settled, SharedSlots,
+    SharedTokens, Transition,
 };
 
 #[derive(Clone, Copy)]

@@ -9,7 +9,6 @@ use super::circuit::{
 use super::evidence::{ClosedPhase, Evidence};
 use super::mode::Mode;
 use super::rule::{Rule, Trip};
-use super::settings::BreakerRef;
 use super::word::{Order, TOGETHER, WordPair};
 use crate::clock::Instant;
 use crate::fault;
@@ -79,13 +78,6 @@ pub struct Permit<B: Guarded> {
     ticket: Ticket,
     held: bool,
     half_opened: bool,
-}
-
-/// A [`Permit`] that is no guard and knows no rule: whoever has it settles it or gives it back, once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Pass<'c> {
-    circuit: &'c SharedCircuit,
-    ticket: Ticket,
 }
 
 /// A circuit with the rule that it follows at the moment: any handle of a [`Breaker`].
@@ -289,7 +281,7 @@ impl SharedCircuit {
     }
 
     /// Whether the circuit became half-open by it, too.
-    fn admit_by<R: Borrow<Rule>>(
+    pub(super) fn admit_by<R: Borrow<Rule>>(
         &self,
         rule: impl FnOnce() -> R,
         now: Instant,
@@ -309,7 +301,7 @@ impl SharedCircuit {
         }
     }
 
-    fn settle_by<R: Borrow<Rule>>(
+    pub(super) fn settle_by<R: Borrow<Rule>>(
         &self,
         rule: impl FnOnce() -> R,
         now: Instant,
@@ -326,7 +318,7 @@ impl SharedCircuit {
     }
 
     /// [`settle_by`](Self::settle_by) that asks `evidence`, too.
-    fn settle_with<R: Borrow<Rule>>(
+    pub(super) fn settle_with<R: Borrow<Rule>>(
         &self,
         rule: impl Fn() -> R,
         now: Instant,
@@ -420,7 +412,7 @@ impl SharedCircuit {
     }
 
     /// What becomes of a permit that is not settled.
-    fn give_up(&self, ticket: Ticket) {
+    pub(super) fn give_up(&self, ticket: Ticket) {
         if !fault::LOST_RELEASE {
             self.release(ticket);
         }
@@ -600,47 +592,6 @@ impl<B: Guarded> Drop for Permit<B> {
         if self.held {
             self.breaker.shared().give_up(self.ticket);
         }
-    }
-}
-
-impl<'c> Pass<'c> {
-    /// Whether the breaker became half-open by it, too.
-    pub(crate) fn try_acquire(
-        breaker: &BreakerRef<'c>,
-        now: Instant,
-    ) -> Result<(Self, bool), BreakerOpen> {
-        let circuit = breaker.circuit();
-        let (ticket, half_opened) = circuit.admit_by(|| breaker.rule(), now)?;
-        Ok((Self { circuit, ticket }, half_opened))
-    }
-
-    /// By the rule that `breaker` follows now.
-    pub(crate) fn settle(
-        self,
-        breaker: &BreakerRef<'_>,
-        now: Instant,
-        outcome: Outcome,
-    ) -> Settled {
-        self.circuit.settle_by(|| breaker.rule(), now, self.ticket, outcome)
-    }
-
-    /// With how long the attempt took.
-    pub(crate) fn settle_with(
-        self,
-        breaker: &BreakerRef<'_>,
-        now: Instant,
-        took: (Outcome, Duration),
-        evidence: &dyn Evidence,
-    ) -> Settled {
-        self.circuit.settle_with(|| breaker.rule(), now, self.ticket, took, evidence)
-    }
-
-    pub(crate) fn give_back(self) {
-        self.circuit.give_up(self.ticket);
-    }
-
-    pub(crate) const fn shadowed(self) -> bool {
-        self.ticket.is_shadowed()
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) mod limit_rule;
 mod limiter;
 mod metrics;
 mod mode;
+pub(crate) mod pass;
 mod ring;
 mod rule;
 pub(crate) mod settings;
@@ -32,7 +33,6 @@ mod window;
 pub(crate) mod window_rule;
 pub(crate) mod word;
 
-pub(crate) use breaker::Pass;
 pub use breaker::{Breaker, BreakerOpen, Guarded, Permit, SharedCircuit, State};
 pub use budget::{Budget, BudgetRule, BudgetRuleError, SharedTokens};
 pub use bulkhead::{Bulkhead, BulkheadFull, NoSlots, SharedSlots, Slot, Slotted};

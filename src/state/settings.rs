@@ -1,6 +1,6 @@
 //! Settings that change while they are used, and what callers under them share.
 
-use super::breaker::{Breaker, Guarded, SharedCircuit};
+use super::breaker::SharedCircuit;
 use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
 use super::limit_rule::{LIMIT_RULE_WORDS, LimitRule};
@@ -25,20 +25,6 @@ pub(crate) struct Shared {
     pub(crate) tokens: SharedTokens,
     pub(crate) slots: SharedSlots,
     pub(crate) buckets: SharedBuckets,
-}
-
-/// A breaker as an execution finds it: under its own rule, or under settings that change.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BreakerRef<'s> {
-    circuit: &'s SharedCircuit,
-    rule: RuleRef<'s>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum RuleRef<'s> {
-    Own(&'s Rule),
-    /// With what reads it: linked where it is live.
-    Live(&'s LiveSettings, fn(&LiveSettings) -> Rule),
 }
 
 impl LiveSettings {
@@ -80,41 +66,6 @@ impl Shared {
             tokens: SharedTokens::full(budget),
             slots: SharedSlots::new(),
             buckets: SharedBuckets::new(),
-        }
-    }
-}
-
-impl<'s> BreakerRef<'s> {
-    pub(crate) const fn own(breaker: &'s Breaker) -> Self {
-        Self { circuit: breaker.shared_circuit(), rule: RuleRef::Own(breaker.rule()) }
-    }
-
-    pub(crate) const fn live(shared: &'s Shared) -> Self {
-        Self { circuit: &shared.circuit, rule: RuleRef::Live(&shared.settings, LiveSettings::rule) }
-    }
-}
-
-impl<'s> BreakerRef<'s> {
-    pub(super) const fn circuit(&self) -> &'s SharedCircuit {
-        self.circuit
-    }
-}
-
-impl Guarded for BreakerRef<'_> {
-    type Followed<'a>
-        = Rule
-    where
-        Self: 'a;
-
-    fn shared(&self) -> &SharedCircuit {
-        self.circuit
-    }
-
-    #[inline(never)] // Seldom asked for, in several places.
-    fn rule(&self) -> Rule {
-        match self.rule {
-            RuleRef::Own(rule) => *rule,
-            RuleRef::Live(settings, rule) => rule(settings),
         }
     }
 }
