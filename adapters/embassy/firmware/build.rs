@@ -22,6 +22,8 @@ fn main() {
         println!("cargo:rustc-link-arg-bins=-Tmemory.x");
     }
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    // The numbers that stand for what is logged.
+    println!("cargo:rustc-link-arg-bin=events=-Tdefmt.x");
 }
 
 fn arm(flash: &str, ram: &str) -> String {

@@ -51,8 +51,13 @@ impl Board {
 
     /// What the image says, with more arguments for QEMU.
     pub(crate) fn run(&self, image: &Path, more: &[&str]) -> Result<String> {
+        Ok(String::from_utf8_lossy(&self.run_raw(image, more)?).into_owned())
+    }
+
+    /// The same, of an image that says bytes.
+    pub(crate) fn run_raw(&self, image: &Path, more: &[&str]) -> Result<Vec<u8>> {
         let output = self.qemu(image).args(more).output().context("timeout and QEMU")?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stdout);
         let complaints = String::from_utf8_lossy(&output.stderr);
         let why = match complaints.find("panicked at").and_then(|at| complaints.get(at..)) {
             Some(panic) => panic.trim().replace('\n', " "),
@@ -64,7 +69,7 @@ impl Board {
             Some(HANGS) => bail!("still runs after {LONGEST} s: {why}"),
             status => ensure!(output.status.success(), "exit {}: {why}", status.unwrap_or(-1)),
         }
-        Ok(said)
+        Ok(output.stdout)
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::Check;
 use crate::board::Board;
-use crate::{selftest, sleep, trace};
+use crate::{events, selftest, sleep, trace};
 
 /// A fault, and the check that must find it.
 pub(crate) struct Broken {
@@ -25,7 +25,7 @@ pub(crate) struct Broken {
 }
 
 /// On one board: what a check can find does not depend on the core.
-pub(crate) const BROKEN: [Broken; 6] = [
+pub(crate) const BROKEN: [Broken; 7] = [
     Broken {
         fault: "lost_release",
         arguments: "--bin selftest",
@@ -53,6 +53,13 @@ pub(crate) const BROKEN: [Broken; 6] = [
         image: "sleep",
         check: Some(sleep::check),
         says: &["awake for more than"],
+    },
+    Broken {
+        fault: "nobody_says",
+        arguments: "--bin events --features defmt",
+        image: "events",
+        check: Some(events::check),
+        says: &["line 0 says \"nothing\""],
     },
     Broken {
         fault: "unwrap",

@@ -9,6 +9,7 @@
 mod board;
 mod broken;
 mod edge;
+mod events;
 mod script;
 mod selftest;
 mod sleep;
@@ -31,6 +32,7 @@ const CHECKS: &[(&str, Check, &[&str])] = &[
     ("selftest", selftest::check, &[]),
     ("trace", trace::check, &[]),
     ("bare", sleep::check, &[]),
+    ("events", events::check, &["thumbv7m-none-eabi"]),
     ("sleep", sleep::check, &["thumbv6m-none-eabi", "thumbv7m-none-eabi"]),
 ];
 
