@@ -72,7 +72,7 @@ impl<E> Error<E> {
 }
 
 impl Reason {
-    const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Class => "not worth a retry",
             Self::Attempts => "no attempts left",

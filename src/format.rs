@@ -46,15 +46,24 @@ impl Format for Event {
     fn format(&self, f: Formatter<'_>) {
         match *self {
             Self::Retry { attempt, wait, class } => {
-                write!(f, "attempt {=u32} failed ({}), next in {}", attempt, class, Length(wait));
+                let class = class.text();
+                write!(
+                    f,
+                    "attempt {=u32} failed ({=str}), next in {}",
+                    attempt,
+                    class,
+                    Length(wait)
+                );
             }
             Self::Opened => write!(f, "breaker opened"),
             Self::HalfOpened => write!(f, "breaker half-open"),
             Self::Closed => write!(f, "breaker closed"),
             Self::Refused { stage: _, reason, wait: Some(wait) } => {
-                write!(f, "refused: {}, for {}", reason, Length(wait));
+                write!(f, "refused: {=str}, for {}", reason.text(), Length(wait));
             }
-            Self::Refused { stage: _, reason, wait: None } => write!(f, "refused: {}", reason),
+            Self::Refused { stage: _, reason, wait: None } => {
+                write!(f, "refused: {=str}", reason.text());
+            }
         }
     }
 }

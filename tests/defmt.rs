@@ -172,6 +172,7 @@ fn a_retry_tells_its_number_and_its_wait() {
     let bytes = logged(&Event::Retry { attempt: 7, wait, class: Class::Timeout });
     assert!(contains(&bytes, &7_u32.to_le_bytes()), "{bytes:?}");
     assert!(contains(&bytes, &1_500_001_u64.to_le_bytes()), "{bytes:?}");
+    assert!(contains(&bytes, b"timeout"), "{bytes:?}");
 }
 
 #[test]
@@ -181,6 +182,7 @@ fn a_refusal_tells_its_wait_where_there_is_one() {
     let (told, micros) = (Event::Refused { stage, reason, wait: Some(wait) }, 0x1234_u64 * 1000);
     assert!(contains(&logged(&told), &micros.to_le_bytes()));
     let bytes = logged(&Event::Refused { stage, reason, wait: None });
+    assert!(contains(&bytes, b"breaker open"), "{bytes:?}");
     assert!(bytes.len() < logged(&told).len() - 8, "{bytes:?}");
 }
 

@@ -149,11 +149,9 @@ impl Class {
             | Self::Policy => false,
         }
     }
-}
 
-impl core::fmt::Display for Class {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
             Self::Transient => "transient",
             Self::Timeout => "timeout",
             Self::Overloaded => "overloaded",
@@ -163,7 +161,13 @@ impl core::fmt::Display for Class {
             Self::Quota => "quota",
             Self::Context => "context",
             Self::Policy => "policy",
-        })
+        }
+    }
+}
+
+impl core::fmt::Display for Class {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.text())
     }
 }
 

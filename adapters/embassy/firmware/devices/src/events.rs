@@ -50,10 +50,10 @@ impl Said {
 
 /// How the lines begin: of two waits the last digits follow from how fast the core is.
 const EXPECTED: [&str; 15] = [
-    "debug ai_summarize: attempt 1 failed (Transient), next in 0.250000 s",
+    "debug ai_summarize: attempt 1 failed (transient), next in 0.250000 s",
     "warn ai_summarize: breaker opened",
-    "debug ai_summarize: refused: BreakerOpen, for 2.0",
-    "debug ai_summarize: refused: BreakerOpen, for 2.0",
+    "debug ai_summarize: refused: breaker open, for 2.0",
+    "debug ai_summarize: refused: breaker open, for 2.0",
     "info ai_summarize: breaker half-open",
     "info ai_summarize: breaker closed",
     REFUSED,
@@ -68,4 +68,4 @@ const EXPECTED: [&str; 15] = [
 ];
 const OPENED: usize = 1;
 const HALF_OPENED: usize = 4;
-const REFUSED: &str = "debug ai_summarize: refused: BreakerOpen";
+const REFUSED: &str = "debug ai_summarize: refused: breaker open";
