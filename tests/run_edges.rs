@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use steadfast::orchestrator::{Overrides, Registration};
 use steadfast::policy::{Class, Leave, Next, Stage, Verdict};
-use steadfast::state::{Mode, Outcome, State};
+use steadfast::state::{Circuit, Mode, Outcome, State};
 use steadfast::{
     Backoff, Breaker, Event, Instant, Jitter, Orchestrator, Policy, Reason, Strategy, Trip,
 };
@@ -111,6 +111,19 @@ fn a_probe_that_another_policy_is_given_goes_back_where_that_has_no_breaker() {
     let _ = other.start(at(2), 0).settle(probe, at(2), failed, zero);
     assert_eq!(breaker.state(at(2)), State::HalfOpen);
     assert!(breaker.try_acquire(at(2)).is_ok());
+}
+
+#[test]
+fn a_breaker_is_not_told_of_an_attempt_by_another_breakers_rule() {
+    let (patient, strict) =
+        (Breaker::new(Trip::after(20), secs(1)), Breaker::new(Trip::after(1), secs(1)));
+    let mine = Policy::new().retry_all().breaker(&patient);
+    let other = Policy::new().retry_all().breaker(&strict);
+    let attempt = granted(mine.start::<Fault>(at(0), 0).attempt(at(0)).next);
+    let failed = Some(Err::<u8, _>(fault(Class::Transient)));
+    let step = other.start(at(0), 0).settle(attempt, at(0), failed, zero);
+    assert!(step.events.iter().all(|event| !matches!(event, Event::Opened)));
+    assert_eq!([patient.circuit(), strict.circuit()], [Circuit::CLOSED; 2]);
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Attempt<'_> {
     }
 
     pub(super) fn is_shadowed(&self) -> bool {
-        self.pass.is_some_and(Pass::shadowed)
+        self.pass.as_ref().is_some_and(Pass::shadowed)
     }
 
     /// Gives back what it holds: the permit first, for whoever finds the slot free finds the breaker

@@ -49,15 +49,15 @@ impl Retry {
 }
 
 /// What to do about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[must_use]
 pub struct Verdict {
     /// What kind of failure it was: it decides what the breaker makes of it.
     pub class: Class,
     /// Whether it may be made again.
     pub retry: Retry,
-    /// In microseconds.
-    pub(super) asked: Option<u64>,
+    /// How long the service asked to be left alone, in microseconds.
+    pub(super) asked_wait: Option<u64>,
 }
 
 /// An error that says its class.
@@ -97,20 +97,20 @@ pub struct RetryAll;
 impl Verdict {
     /// What the class alone says.
     pub const fn of(class: Class) -> Self {
-        Self { class, retry: class.retry(), asked: None }
+        Self { class, retry: class.retry(), asked_wait: None }
     }
 
     /// Not before so long after the failure: the service asked to be left alone for `wait`. A part
     /// of a microsecond counts whole.
     pub const fn not_before(self, wait: Duration) -> Self {
-        Self { asked: Some(micros(wait)), ..self }
+        Self { asked_wait: Some(micros(wait)), ..self }
     }
 
     /// For how long the service asked to be left alone: [`Duration::MAX`] for longer than
     /// microseconds go (584 000 years).
     #[must_use]
     pub const fn asked_wait(&self) -> Option<Duration> {
-        match self.asked {
+        match self.asked_wait {
             None => None,
             Some(u64::MAX) => Some(Duration::MAX),
             Some(micros) => Some(duration(micros)),
@@ -162,6 +162,16 @@ impl Class {
             Self::Context => "context",
             Self::Policy => "policy",
         }
+    }
+}
+
+impl core::fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Verdict")
+            .field("class", &self.class)
+            .field("retry", &self.retry)
+            .field("asked_wait", &self.asked_wait())
+            .finish()
     }
 }
 

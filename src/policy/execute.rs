@@ -243,6 +243,7 @@ where
     ) -> Poll<Result<O::Answer, Error<O::Error>>> {
         let mut this = self.project();
         let clock = &*this.clock;
+        // Looked at where it is, for what has begun is not to be moved.
         if let Course::Before(_) = this.policy {
             let Course::Before(source) = mem::replace(this.policy, Course::Between) else {
                 return Poll::Pending;

@@ -121,9 +121,11 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
         Step { next, events: self.progress.events() }
     }
 
-    /// Takes an attempt's result, `None` if it ran out of time. `pace` is asked if there is to be a
-    /// wait: a closure that gives random bits, say, or `(random, &clock)` for a clock that knows of
-    /// [wake-ups](crate::Clock::next_wake_up).
+    /// Takes the result of one of its attempts, `None` if it ran out of time. `pace` is asked if there
+    /// is to be a wait: a closure that gives random bits, say, or `(random, &clock)` for a clock that
+    /// knows of [wake-ups](crate::Clock::next_wake_up).
+    ///
+    /// The breaker of another policy's attempt is told nothing of it.
     pub fn settle<T>(
         &mut self,
         mut attempt: Attempt<'p>,

@@ -123,7 +123,7 @@ impl<'p> Progress<'p> {
     /// Takes an attempt's answer.
     #[inline(never)]
     pub(super) fn succeed(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) {
-        self.returned(attempt);
+        self.no_longer_under_way(attempt);
         self.report(terms, attempt, Outcome::Success);
         if let Some((rule, tokens)) = &terms.budget {
             tokens.deposit(rule);
@@ -145,10 +145,10 @@ impl<'p> Progress<'p> {
         pace: &dyn Pace,
     ) -> Came {
         let now = self.now;
-        self.returned(attempt);
+        self.no_longer_under_way(attempt);
         self.class = Some(verdict.class);
         self.allowed = self.allowed.least(verdict.retry);
-        if let Some(wait) = verdict.asked {
+        if let Some(wait) = verdict.asked_wait {
             self.asked = true;
             self.asked_until = self.asked_until.max(now.plus(wait));
         }
@@ -177,9 +177,9 @@ impl<'p> Progress<'p> {
         self.came
     }
 
-    /// Notes that an attempt is no longer under way, whatever came of it.
+    /// Notes that an attempt is over that is settled, whatever came of it.
     #[inline(never)]
-    fn returned(&mut self, attempt: &mut Attempt<'p>) {
+    fn no_longer_under_way(&mut self, attempt: &mut Attempt<'p>) {
         self.under_way = self.under_way.saturating_sub(1);
         (self.came, self.settled) = (Came::Nothing, Settled::Counted);
         if !fault::DOUBLE_COUNT {
@@ -189,9 +189,9 @@ impl<'p> Progress<'p> {
 
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
         let now = self.now;
-        // Without a breaker it has no pass, unless it is another policy's: that is given back.
+        // Another policy's attempt is given back: this one's rule is not that of its breaker.
         let Some(breaker) = &terms.breaker else { return };
-        let Some(pass) = attempt.pass.take() else { return };
+        let Some(pass) = attempt.pass.take_if(|pass| pass.is_of(breaker)) else { return };
         self.settled = match terms.window {
             None => pass.settle(breaker, now, outcome),
             Some((window, settle)) => settle(window, self, attempt, pass, breaker, outcome),

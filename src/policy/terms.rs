@@ -157,7 +157,7 @@ pub(super) fn foresee_permit(
     terms: &Terms<'_>,
     at: Instant,
 ) -> Result<(), Reason> {
-    match terms.breaker.map(|breaker| breaker.peek(at)) {
+    match terms.breaker.as_ref().map(|breaker| breaker.peek(at)) {
         Some(Err(open)) => {
             progress.until = progress.until.max(open.admits_at);
             Err(Reason::BreakerOpen)

@@ -406,15 +406,9 @@ impl SharedCircuit {
     /// See [`Circuit::release`].
     pub fn release(&self, ticket: Ticket) {
         // Of attempts under way a half-open circuit counts its probes, and no other counts any.
-        if ticket.is_probe() || fault::STALE_RELEASE {
+        let counted = ticket.is_probe() || fault::STALE_RELEASE;
+        if counted && !fault::LOST_RELEASE {
             self.give_back(ticket);
-        }
-    }
-
-    /// What becomes of a permit that is not settled.
-    pub(super) fn give_up(&self, ticket: Ticket) {
-        if !fault::LOST_RELEASE {
-            self.release(ticket);
         }
     }
 
@@ -569,8 +563,8 @@ impl<B: Guarded> Permit<B> {
         evidence: &dyn Evidence,
     ) -> Settled {
         self.held = false;
-        let took = (outcome, took);
-        self.breaker.shared().settle_with(|| self.breaker.rule(), now, self.ticket, took, evidence)
+        let ended = (outcome, took);
+        self.breaker.shared().settle_with(|| self.breaker.rule(), now, self.ticket, ended, evidence)
     }
 
     /// The transition that admitting this attempt made: it was the first probe.
@@ -590,7 +584,7 @@ impl<B: Guarded> Permit<B> {
 impl<B: Guarded> Drop for Permit<B> {
     fn drop(&mut self) {
         if self.held {
-            self.breaker.shared().give_up(self.ticket);
+            self.breaker.shared().release(self.ticket);
         }
     }
 }

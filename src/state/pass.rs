@@ -1,4 +1,4 @@
-//! A breaker as an execution finds it, and leave to make an attempt.
+//! A breaker as an execution finds it.
 
 use core::time::Duration;
 
@@ -23,9 +23,10 @@ enum RuleRef<'s> {
     Live(&'s LiveSettings, fn(&LiveSettings) -> Rule),
 }
 
-/// A [`Permit`](super::Permit) that is no guard and knows no rule: whoever has it settles it or gives
-/// it back, once.
-#[derive(Clone, Copy, Debug)]
+/// A [`Permit`](super::Permit) that is no guard and knows no rule: an `Attempt` is its guard, and a
+/// policy has the rule.
+#[derive(Debug)]
+#[must_use = "settle it or give it back: else its probe is lost until its lease ends"]
 pub(crate) struct Pass<'c> {
     circuit: &'c SharedCircuit,
     ticket: Ticket,
@@ -86,17 +87,22 @@ impl<'c> Pass<'c> {
         self,
         breaker: &BreakerRef<'_>,
         now: Instant,
-        took: (Outcome, Duration),
+        ended: (Outcome, Duration),
         evidence: &dyn Evidence,
     ) -> Settled {
-        self.circuit.settle_with(|| breaker.rule(), now, self.ticket, took, evidence)
+        self.circuit.settle_with(|| breaker.rule(), now, self.ticket, ended, evidence)
     }
 
     pub(crate) fn give_back(self) {
-        self.circuit.give_up(self.ticket);
+        self.circuit.release(self.ticket);
     }
 
-    pub(crate) const fn shadowed(self) -> bool {
+    /// Whether `breaker` gave it.
+    pub(crate) fn is_of(&self, breaker: &BreakerRef<'_>) -> bool {
+        core::ptr::eq(self.circuit, breaker.circuit)
+    }
+
+    pub(crate) const fn shadowed(&self) -> bool {
         self.ticket.is_shadowed()
     }
 }

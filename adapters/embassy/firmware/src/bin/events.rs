@@ -1,8 +1,8 @@
 //! What calls do, kept by a `Pump` and said by a task of its own: as defmt logs it, by semihosting. The
 //! host decodes that by this image's symbols.
 //!
-//! A service that is down until the breaker opens, a refusal, the probe that closes it again; then
-//! more at once than the pump keeps.
+//! A service that is down until the breaker opens, refusals until its period is over, the probe that
+//! closes it again; then more at once than the pump keeps.
 #![no_std]
 #![no_main]
 
@@ -67,7 +67,9 @@ async fn calls(spawner: Spawner) {
     let mut as_expected = !call(&summarize, clock, false).await;
     as_expected &= !call(&summarize, clock, false).await;
     as_expected &= !call(&summarize, clock, true).await;
-    Timer::after_millis(2_100).await;
+    Timer::after_millis(1_900).await;
+    as_expected &= !call(&summarize, clock, true).await;
+    Timer::after_millis(200).await;
     as_expected &= call(&summarize, clock, true).await;
     Timer::after_millis(100).await;
 

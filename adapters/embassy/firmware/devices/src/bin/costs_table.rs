@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Output};
 use std::{env, fs};
 
-use self::Bound::{All, Free, Least, LeastAndAll, LeastWanted};
+use self::Bound::{All, Free, Least, LeastAndOthers, LeastWanted};
 use firmware::costs::{Call, Wait};
 use object::read::elf::ElfFile32;
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
@@ -65,7 +65,8 @@ enum Bound {
     Free,
     All(u64),
     Least(u64),
-    LeastAndAll(u64, u64),
+    /// The least, the others, and what was wanted of all.
+    LeastAndOthers(u64, u64, u64),
     LeastWanted(u64, u64),
 }
 
@@ -73,19 +74,17 @@ impl Bound {
     const fn at_most(&self, target: usize) -> Option<u64> {
         match *self {
             Self::All(most) => Some(most),
-            Self::Least(most) | Self::LeastWanted(most, _) | Self::LeastAndAll(most, _)
-                if target == 0 =>
-            {
-                Some(most)
+            Self::LeastAndOthers(least, others, _) => {
+                Some(if target == 0 { least } else { others })
             }
-            Self::LeastAndAll(_, most) => Some(most),
+            Self::Least(most) | Self::LeastWanted(most, _) if target == 0 => Some(most),
             _ => None,
         }
     }
 
     const fn wanted(&self) -> Option<u64> {
         match *self {
-            Self::LeastWanted(_, wanted) => Some(wanted),
+            Self::LeastWanted(_, wanted) | Self::LeastAndOthers(_, _, wanted) => Some(wanted),
             _ => None,
         }
     }
@@ -279,7 +278,7 @@ const ROWS: &[Row] = &[
     Row("flash const", "flash: breaker with a constant rule", Least(700)),
     Row("flash breaker", "flash: breaker with probes, lease, growth", Least(1_100)),
     Row("flash modes", "flash: the same, told its mode", LeastWanted(1_340, 1_100)),
-    Row("flash policy", "flash: breaker, retry, timeout", LeastAndAll(4_096, 5_000)),
+    Row("flash policy", "flash: breaker, retry, timeout", LeastAndOthers(4_096, 5_000, 4_096)),
     Row("unwanted symbols", "symbols of a heap, floats, panics", All(0)),
     Row("ram breaker", "RAM: breaker", All(24)),
     Row("ram counters", "RAM: operation with counters", All(160)),
