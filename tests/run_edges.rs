@@ -139,3 +139,16 @@ fn a_verdict_says_what_wait_the_service_asked_for_as_long_as_microseconds_go() {
         assert_eq!(verdict.not_before(asked).asked_wait(), Some(told));
     }
 }
+
+#[test]
+fn a_verdict_shows_the_wait_that_it_was_asked_for_as_a_length_of_time() {
+    let limited = Verdict::of(Class::RateLimited);
+    let shown = |wait| format!("{:?}", limited.not_before(wait));
+    assert_eq!(
+        shown(Duration::from_micros(1_500)),
+        "Verdict { class: RateLimited, retry: Yes, asked_wait: Some(1.5ms) }"
+    );
+    let longest = format!("asked_wait: Some({:?})", Duration::MAX);
+    assert!(shown(Duration::MAX).contains(&longest), "{}", shown(Duration::MAX));
+    assert!(format!("{limited:?}").ends_with("asked_wait: None }"), "{limited:?}");
+}
