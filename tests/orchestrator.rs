@@ -1185,6 +1185,8 @@ fn all_conflicts_of_an_operation_are_told_at_once_the_first_as_resolving_finds_i
                 assert_eq!(told.first().copied(), resolved.err(), "{registration:?}");
                 assert_eq!(told.contains(&Conflict::MinNotBelowMax), min >= max);
                 assert_eq!(told.contains(&Conflict::OfLastBelowFailures), of_last < failures);
+                let is_below = open_max.div_ceil(32) < open_for.div_ceil(32);
+                assert_eq!(told.contains(&Conflict::OpenMaxBelowOpenFor), is_below);
                 found.insert(told.len());
             }
         }
