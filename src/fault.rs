@@ -22,8 +22,8 @@ pub(crate) const DOUBLE_COUNT: bool = cfg!(fault = "double_count");
 /// Every retry is paid.
 pub(crate) const FREE_RETRY: bool = cfg!(fault = "free_retry");
 
-/// A reservation that is dropped is not given back.
-pub(crate) const LOST_REFUND: bool = cfg!(fault = "lost_refund");
+/// A reservation that is dropped is not given back. A mutant for the models of loom, too.
+pub(crate) const LOST_REFUND: bool = cfg!(fault = "lost_refund") || cfg!(mutant = "lost_refund");
 
 /// What a call took beyond its estimate is not charged for.
 pub(crate) const FREE_TOKENS: bool = cfg!(fault = "free_tokens");

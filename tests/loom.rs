@@ -550,6 +550,7 @@ fn no_window_stays_clean_with_a_failure_in_it() {
 }
 
 #[test]
+#[cfg_attr(mutant = "unemptied", should_panic)]
 fn what_was_in_a_place_a_ring_ago_is_nobodys_failure() {
     // All around, and once more a word and two: each word is one that comes next.
     for filled in [96, 128, 160] {
@@ -655,9 +656,10 @@ fn a_straggler_that_a_ring_has_overtaken_fails_in_no_place_of_the_next_phase() {
 }
 
 #[test]
+#[cfg_attr(mutant = "unemptied", should_panic)]
 fn what_was_in_a_place_a_phase_ago_is_nobodys_failure() {
     // From the middle of a word and of the last one; and as many outcomes of the next phase.
-    for (before, since) in [(98, 0), (98, 32), (166, 0)] {
+    for (before, since) in [(98, 0), (98, 32), (166, 0), (70, 32)] {
         explore(2, move || {
             let (circuit, window) = (closed(), Arc::new(SharedWindow::<THREE_OF_EACH>::new()));
             alternate(&circuit, &window, before);
@@ -669,6 +671,7 @@ fn what_was_in_a_place_a_phase_ago_is_nobodys_failure() {
 }
 
 #[test]
+#[cfg_attr(mutant = "unemptied", should_panic)]
 fn what_slices_counted_is_nobodys_failure_in_a_ring() {
     brief_model(|| {
         let (circuit, window) = (closed(), window());
@@ -686,7 +689,8 @@ fn what_slices_counted_is_nobodys_failure_in_a_ring() {
         mutant = "store_for_cas",
         mutant = "relaxed_swaps",
         mutant = "relaxed_loads",
-        mutant = "blindly"
+        mutant = "blindly",
+        mutant = "unemptied"
     ),
     should_panic
 )]
@@ -717,7 +721,10 @@ fn a_straggler_adds_nothing_to_the_next_phase_or_time_and_takes_nothing_from_it(
 }
 
 #[test]
-#[cfg_attr(any(mutant = "relaxed_swaps", mutant = "relaxed_loads"), should_panic)]
+#[cfg_attr(
+    any(mutant = "relaxed_swaps", mutant = "relaxed_loads", mutant = "unemptied"),
+    should_panic
+)]
 fn a_rate_within_a_time_is_never_taken_for_more_than_it_is_as_that_goes_on() {
     // To the next slice, and back by more than all of it.
     for other in [100, 0] {

@@ -230,7 +230,7 @@ pub(super) fn forget(head: &AtomicWord, epoch: u32) {
 /// Empties a word while it `is_idle`: what comes into it afterwards stays.
 pub(super) fn empty(cell: &AtomicWord, is_idle: impl Fn() -> bool) {
     cell.update_published(|word| {
-        let emptied = word != 0 && (BLINDLY || is_idle());
+        let emptied = word != 0 && !UNEMPTIED && (BLINDLY || is_idle());
         (if emptied { 0 } else { word }, ())
     });
 }
@@ -275,5 +275,7 @@ const CLEAN_KEPT: bool = cfg!(mutant = "clean_kept");
 pub(super) const STRAGGLERS: bool = cfg!(mutant = "stragglers");
 /// What is emptied may have come to use.
 const BLINDLY: bool = cfg!(mutant = "blindly");
+/// What is to be emptied stays as it is.
+const UNEMPTIED: bool = cfg!(mutant = "unemptied");
 /// A good outcome leaves its place as it is.
 const UNCLEARED: bool = cfg!(mutant = "uncleared");
