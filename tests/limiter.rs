@@ -193,6 +193,18 @@ fn a_debt_stays_one_however_often_the_clock_is_set_back() {
 }
 
 #[test]
+fn the_longest_debt_is_as_long_when_the_clock_is_set_back() {
+    let limiter = Limiter::new(LimitRule::tokens(1_000));
+    let noon = 41_200 << 20;
+    limiter.settle(at(noon), 0, u32::MAX);
+    for hours in 0..4 {
+        let now = noon - hours * 3_600_000_000;
+        let refused = limiter.try_reserve(at(now), 1_000).map(drop).unwrap_err();
+        assert_eq!(refused.admits_at, at(now + 2 * MINUTE), "{hours}");
+    }
+}
+
+#[test]
 fn a_reservation_goes_back_though_another_was_made_by_an_earlier_reading() {
     let now = 100 << 20;
     for behind in [1, 3_444_130, 8 << 20] {
