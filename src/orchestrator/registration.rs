@@ -489,6 +489,10 @@ pub(super) const LAYER: usize = KEYS + 2;
 /// Where in the words it says where the others come from.
 const ORIGINS: usize = LIMITS_AT + LIMIT_RULE_WORDS;
 const _: () = assert!(WINDOW_AT == RULE_WORDS + PLAN_WORDS, "as many words as a plan has");
+const _: () = assert!(
+    ORIGINS == WINDOW_AT + WINDOW_RULE_WORDS + LIMIT_RULE_WORDS && WORDS == ORIGINS + 4,
+    "as many words as are written"
+);
 const RATES: u32 = Key::FailureRate.bit() | Key::SlowRate.bit();
 /// The outcomes that a circuit remembers itself.
 const REMEMBERED: u64 = 23;
