@@ -33,7 +33,12 @@ fn an_operation_that_is_found_is_found_whole() {
 
 #[test]
 #[cfg_attr(
-    any(mutant = "store_for_cas", mutant = "relaxed_swaps", mutant = "anybody_writes"),
+    any(
+        mutant = "store_for_cas",
+        mutant = "relaxed_swaps",
+        mutant = "relaxed_stores",
+        mutant = "anybody_writes"
+    ),
     should_panic
 )]
 fn of_two_writers_one_is_told_busy_or_both_are_in() {
