@@ -1,10 +1,12 @@
 //! A circuit that calls share: permits, threads, and values that outlive the call.
 #![allow(clippy::unwrap_used, clippy::disallowed_types)]
 
+mod common;
+
 use core::any::Any;
 use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use core::time::Duration;
 use std::panic::catch_unwind;
 use std::sync::{Arc, Barrier, Mutex};
@@ -18,6 +20,8 @@ use steadfast::state::{
 use steadfast::{
     Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Permit, Policy, Reason, Rule, Trip,
 };
+
+use common::patiently;
 
 const NOON: Instant = Instant::from_micros(43_200_000_001);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -419,18 +423,28 @@ fn b07_a_single_probe_stays_single_through_failures_and_releases() {
     let (breaker, now) = half_open(rule);
     let clock = ManualClock::new();
     clock.set(now);
-    let (in_flight, done) = (AtomicU32::new(0), AtomicU32::new(0));
+    let in_flight = AtomicU32::new(0);
+    // When each of them last read the clock, in microseconds.
+    let readings = [const { AtomicU64::new(0) }; THREADS as usize];
+    readings.iter().for_each(|reading| reading.store(now.as_micros(), Relaxed));
+    let oldest = || Instant::from_micros(readings.iter().map(|at| at.load(Relaxed)).min().unwrap());
     together(|number| {
-        // One of them moves the clock; the others read it, some of them late.
+        let reading = &readings[number as usize];
+        // One of them moves the clock; the others read it, some of them late: a minute at most, for
+        // whoever is later still may take a probe under way for one that is overdue.
         if number == 0 {
-            return patiently(|| {
+            reading.store(u64::MAX, Relaxed);
+            while oldest() < Instant::MAX {
+                patiently(|| (clock.now() < oldest().after(MINUTE)).then_some(()));
                 clock.advance(Duration::from_millis(10));
-                (done.load(Relaxed) == THREADS - 1).then_some(())
-            });
+                thread::yield_now();
+            }
+            return;
         }
         for made in 0..100 {
             let (probe, now) = patiently(|| {
                 let now = clock.now();
+                reading.store(now.as_micros(), Relaxed);
                 Some((breaker.try_acquire(now).ok()?, now))
             });
             assert_eq!(in_flight.fetch_add(1, Relaxed), 0);
@@ -442,7 +456,7 @@ fn b07_a_single_probe_stays_single_through_failures_and_releases() {
                 assert_eq!(probe.settle(now, Failure), Settled::Moved(Transition::Opened));
             }
         }
-        done.fetch_add(1, Relaxed);
+        reading.store(u64::MAX, Relaxed);
     });
 }
 
@@ -552,15 +566,4 @@ fn together(work: impl Fn(u32) + Sync) {
             });
         }
     });
-}
-
-/// What `ask` answers at last. Other threads go on meanwhile.
-fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1_000_000 {
-        match ask() {
-            Some(answer) => return answer,
-            None => thread::yield_now(),
-        }
-    }
-    panic!("no answer after a million questions")
 }

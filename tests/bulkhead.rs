@@ -1,6 +1,8 @@
 //! Slots: never more than there are, and each one comes back.
 #![allow(clippy::disallowed_types)]
 
+mod common;
+
 use core::any::Any;
 use core::panic::AssertUnwindSafe;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -10,6 +12,8 @@ use std::thread;
 
 use steadfast::Bulkhead;
 use steadfast::state::{BulkheadFull, Slot};
+
+use common::patiently;
 
 #[test]
 fn so_many_slots_and_no_more() {
@@ -111,15 +115,4 @@ fn eight_threads_never_hold_more_slots_than_there_are() {
         }
     });
     assert_eq!(bulkhead.taken(), 0);
-}
-
-/// What `ask` answers at last. Other threads go on meanwhile.
-fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..1_000_000 {
-        match ask() {
-            Some(answer) => return answer,
-            None => thread::yield_now(),
-        }
-    }
-    panic!("no answer after a million questions")
 }

@@ -6,6 +6,7 @@ use core::future::{Future, poll_fn, ready};
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::thread;
 
 use steadfast::policy::{Attempt, Leave};
 use steadfast::state::Outcome;
@@ -71,6 +72,21 @@ pub(crate) async fn yields(times: u32) {
         }
     })
     .await;
+}
+
+/// What `ask` answers at last. Other threads go on meanwhile.
+///
+/// Ten seconds is more than a busy machine leaves a thread aside that holds what others wait for:
+/// after that, nobody does.
+pub(crate) fn patiently<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = std::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        match ask() {
+            Some(answer) => return answer,
+            None => thread::yield_now(),
+        }
+    }
+    panic!("no answer in ten seconds")
 }
 
 /// The shortest waits.
