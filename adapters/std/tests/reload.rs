@@ -165,13 +165,23 @@ fn a_file_replaced_by_renaming_is_followed_again_and_again() {
 #[test]
 fn a_file_missing_for_a_moment_is_not_told_of() {
     let watched = Watched::with(&attempts(4));
-    fs::remove_file(watched.file()).unwrap();
-    thread::sleep(Duration::from_millis(200));
-    assert_eq!(watched.attempts(), 4);
-    fs::write(watched.path("new"), attempts(5)).unwrap();
-    fs::rename(watched.path("new"), watched.file()).unwrap();
-    assert!(watched.told().is_ok());
-    assert_eq!(watched.attempts(), 5);
+    for number in 5.. {
+        let began = StdInstant::now();
+        fs::remove_file(watched.file()).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(watched.attempts(), u64::from(number) - 1);
+        fs::write(watched.path("new"), attempts(number)).unwrap();
+        fs::rename(watched.path("new"), watched.file()).unwrap();
+        // A busy machine may make more than a moment of it.
+        let for_a_moment = began.elapsed() < Duration::from_millis(700);
+        while watched.told().is_err() {
+            assert!(!for_a_moment, "it was told of");
+        }
+        assert_eq!(watched.attempts(), u64::from(number));
+        if for_a_moment {
+            return;
+        }
+    }
 }
 
 #[test]
