@@ -8,6 +8,7 @@ use std::thread;
 
 use proptest::prelude::*;
 use steadfast::policy::{Leave, Next};
+use steadfast::state::SharedTokens;
 use steadfast::{Budget, BudgetRule, Instant, Policy};
 
 const NOON: Instant = Instant::from_micros(43_200_000_001);
@@ -114,6 +115,13 @@ fn a_fresh_budget_pays_for_half_of_its_tokens() {
     }
 }
 
+#[test]
+fn under_a_rule_of_fewer_tokens_there_are_no_more_than_those() {
+    let (many, few) = (BudgetRule::new(10_000, 100, NEVER), BudgetRule::new(10, 100, NEVER));
+    let tokens = SharedTokens::full(&many);
+    assert_eq!((0..20_000).filter(|_| tokens.withdraw(&few, NOON)).count(), 4);
+}
+
 // --- Time ----------------------------------------------------------------------------------------
 
 #[test]
@@ -162,6 +170,17 @@ fn a_clock_that_reads_a_little_back_and_forth_brings_nothing_more() {
         paid += u32::from(budget.withdraw(now));
     }
     assert_eq!((paid, budget.tokens()), (0, 0));
+}
+
+#[test]
+fn a_reading_a_little_old_of_a_full_budget_brings_no_refill_sooner() {
+    let paid = |readings: &[u64]| {
+        let budget = Budget::with_rule(BudgetRule::new(10, 0, Duration::from_secs(30)));
+        let paid = |secs: &&u64| budget.withdraw(Instant::from_micros(**secs * 1_000_000));
+        readings.iter().filter(paid).count()
+    };
+    assert_eq!(paid(&[100, 100, 100, 100, 100, 100, 100]), 4);
+    assert_eq!(paid(&[100, 100, 100, 41, 100, 100, 100]), 4);
 }
 
 #[test]

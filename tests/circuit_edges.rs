@@ -10,7 +10,7 @@ use steadfast::state::Transition::{Closed, Opened};
 use steadfast::state::{
     Admission, Circuit, Guarded, Mode, Outcome, Phase, Settled, SharedCircuit, Ticket,
 };
-use steadfast::{Instant, Permit, Rule, Trip};
+use steadfast::{Breaker, Instant, Permit, Rule, Trip};
 
 use common::{at, secs};
 
@@ -148,6 +148,28 @@ fn while_probes_come_and_go_no_hot_word_of_an_epoch_comes_twice() {
             assert!(seen.insert(moved.to_bits().0), "again: {moved:?}");
         }
     }
+}
+
+#[test]
+fn whoever_foresees_begins_no_lease_where_nobody_wrote_one() {
+    let rule = RULE.lease(secs(60));
+    let (closed, ticket) = admitted(Circuit::CLOSED.admit(&rule, at(0)));
+    let (open, _) = closed.settle(&rule, at(0), ticket, Outcome::Failure);
+    let (half_open, _probe) = admitted(open.admit(&rule, at(31)));
+    // Whoever makes the probe is held up between the hot word and the cold one.
+    let lagging = Circuit::from_bits(half_open.to_bits().0, open.to_bits().1);
+    let breaker = Breaker::resume(rule, lagging);
+    for later in [32, 90, 91, 92, 1_000, 100_000] {
+        let seen = Guarded::foresee(&&breaker, at(later));
+        assert!(seen.is_err_and(|open| open.admits_at == at(later).after(secs(60))));
+        assert_eq!(breaker.circuit(), lagging, "{later}");
+    }
+    // By a look of now it begins, and then it is over when it says so.
+    assert!(Guarded::peek(&&breaker, at(32)).is_err());
+    assert!(Guarded::foresee(&&breaker, at(91)).is_err());
+    assert!(Guarded::foresee(&&breaker, at(94)).is_ok());
+    assert!(breaker.try_acquire(at(91)).is_err());
+    assert!(breaker.try_acquire(at(94)).is_ok());
 }
 
 #[test]

@@ -15,7 +15,8 @@ use steadfast::state::{
     Limit, LimitRule, LimitRuleError, Limited, Limiter, Reservation, SharedBuckets,
 };
 use steadfast::{
-    Backoff, Breaker, Clock as _, Event, Instant, ManualClock, Metrics, Policy, Reason, Trip,
+    Backoff, Breaker, Class, Clock as _, Event, Instant, ManualClock, Metrics, Policy, Reason,
+    Trip, Verdict,
 };
 
 const MINUTE: u64 = 60_000_000;
@@ -303,6 +304,42 @@ fn a_bucket_keeps_its_share_when_its_limit_changes() {
     buckets.take(&large, at(0), 5_000).unwrap();
     buckets.take(&LimitRule::NONE, at(0), 5_000).unwrap();
     assert!(buckets.take(&small, at(0), 1).is_err());
+}
+
+#[test]
+fn whoever_only_looks_fills_no_bucket_however_far_ahead() {
+    let limiter = Limiter::new(LimitRule::requests(60));
+    let noon = at(1_000_000_000);
+    assert_eq!(taken(&limiter, noon, 100), 60);
+    let years = Duration::from_secs(80 * 365 * 86_400);
+    for ahead in [Instant::MAX, noon.after(years), noon.after(years / 2), at(0)] {
+        let _ = (&limiter).look(ahead, 0);
+        assert_eq!(taken(&limiter, noon, 100), 0, "{ahead:?}");
+    }
+}
+
+#[test]
+fn a_wait_of_ages_that_a_service_asks_for_fills_no_bucket() {
+    let limiter = Limiter::new(LimitRule::requests(60));
+    let policy = Policy::new()
+        .attempts(2)
+        .limiter(&limiter)
+        .classify(|(): &()| Verdict::of(Class::RateLimited).not_before(Duration::MAX));
+    let clock = ManualClock::new();
+    clock.set(at(1_000_000_000));
+    assert_eq!(taken(&limiter, clock.now(), 59), 59);
+    let _ = clock.block_on(policy.execute(&clock, || async { Err::<(), _>(()) })).unwrap_err();
+    assert_eq!(taken(&limiter, clock.now(), 100), 0);
+}
+
+#[test]
+fn after_a_step_back_a_bucket_fills_by_whoever_is_refused() {
+    let limiter = Limiter::new(LimitRule::requests(60));
+    assert_eq!(taken(&limiter, at(7_200_000_000), 100), 60);
+    let back = at(3_600_000_000);
+    assert_eq!(taken(&limiter, back, 100), 0);
+    let half = taken(&limiter, back.after(Duration::from_secs(30)), 100);
+    assert!((28..=30).contains(&half), "{half}");
 }
 
 #[test]

@@ -515,6 +515,47 @@ fn a_watch_is_told_of_operations_that_are_named_after_it_too() {
     assert_eq!(*TOLD.lock().unwrap(), [("op".to_owned(), Event::Opened)]);
 }
 
+// --- A budget whose tokens change ------------------------------------------------------------------
+
+#[test]
+fn a_budget_that_becomes_smaller_or_larger_keeps_the_share_that_is_left() {
+    let clock = ManualClock::new();
+    let failing = |tokens: [u64; 2], failures: u32| {
+        let table = Orchestrator::<1>::new();
+        let by = |tokens| plain(1).given(Key::Tokens, tokens).given(Key::BreakerEnabled, 0);
+        let handle = table.register("op", by(tokens[0])).unwrap().retry_all();
+        for _ in 0..failures {
+            let _ = clock.block_on(handle.execute(&clock, fail)).unwrap_err();
+        }
+        let config = Config::<1>::new().try_operation("op", by(tokens[1])).unwrap();
+        table.configure(&config).unwrap();
+        let patient = Overrides::new().attempts(1_000).retry_window(Duration::MAX);
+        let handle = handle.with(patient.deadline(Duration::MAX));
+        clock.block_on(handle.execute(&clock, fail)).unwrap_err().attempts - 1
+    };
+    for (tokens, failures, retries) in [
+        ([10_000, 10], 0, 4),
+        ([10, 100], 0, 49),
+        ([10, 100], 4, 9),
+        ([100, 10], 4, 4),
+        ([100, 10], 40, 0),
+        ([10, 10], 2, 2),
+    ] {
+        assert_eq!(failing(tokens, failures), retries, "{tokens:?}, {failures} failures before");
+    }
+}
+
+#[test]
+fn an_operation_that_was_configured_before_it_is_registered_has_all_its_tokens() {
+    let (clock, table) = (ManualClock::new(), Orchestrator::<1>::new());
+    let named = Registration::new().given(Key::Attempts, 3).given(Key::Min, 0);
+    table.configure(&Config::<1>::new().try_operation("op", named).unwrap()).unwrap();
+    let registration = Registration::by(Strategy::Critical).given(Key::Multiplier, 1);
+    let op = table.register("op", registration.given(Key::JitterKind, 0)).unwrap().retry_all();
+    let error = clock.block_on(op.execute(&clock, fail)).unwrap_err();
+    assert_eq!((error.stopped, error.attempts), (Reason::Attempts, 3));
+}
+
 // --- Modes ----------------------------------------------------------------------------------------
 
 #[test]
@@ -542,6 +583,48 @@ fn a_configured_mode_holds_until_a_configuration_says_another() {
         assert_eq!(clock.block_on(handle.execute(&clock, fail)).unwrap_err().attempts, 1);
     }
     assert_eq!(breaker.state(clock.now()), State::Closed);
+}
+
+#[test]
+fn a_mode_given_in_a_static_holds_from_the_beginning() {
+    for mode in Mode::ALL {
+        let clock = ManualClock::new();
+        let table = Orchestrator::<1>::new().operation("op", mode_of(mode));
+        let breaker = table.breaker("op").unwrap();
+        assert_eq!(breaker.mode(), mode);
+        assert_eq!(breaker.state(clock.now()) == State::Open, mode == Mode::ForcedOpen);
+        let handle = table.get("op").unwrap().retry_all();
+        let answer = clock.block_on(handle.execute(&clock, succeed));
+        assert_eq!(answer.is_err(), mode == Mode::ForcedOpen);
+        table
+            .configure(&Config::<1>::new().try_operation("op", mode_of(Mode::Normal)).unwrap())
+            .unwrap();
+        assert_eq!(clock.block_on(handle.execute(&clock, succeed)), Ok(7), "as a probe");
+    }
+}
+
+// A tick of the circuit's is 2^14 µs, and 2^24 of them are as none.
+#[test]
+fn a_breaker_that_is_configured_open_no_longer_admits_by_any_reading() {
+    let clock = ManualClock::new();
+    for micros in [0, 1 << 38, 3 << 38] {
+        for before in [0, 1, 30, 600, 3_600, 3_663, 3_665, 86_400] {
+            let Some(now) = u64::checked_sub(micros, before * 1_000_000) else { continue };
+            clock.set(Instant::from_micros(now));
+            let table = Orchestrator::<1>::new();
+            let handle = table.register("op", plain(1).given(Key::OpenFor, 3_600_000_000)).unwrap();
+            let configure = |mode| {
+                let config = Config::<1>::new().try_operation("op", mode_of(mode)).unwrap();
+                table.configure(&config).unwrap();
+            };
+            configure(Mode::ForcedOpen);
+            assert_eq!(table.breaker("op").unwrap().state(clock.now()), State::Open);
+            configure(Mode::Normal);
+            assert_eq!(table.breaker("op").unwrap().state(clock.now()), State::HalfOpen);
+            let probe = handle.retry_all().execute(&clock, succeed);
+            assert_eq!(clock.block_on(probe), Ok(7), "{before} s before");
+        }
+    }
 }
 
 #[test]
@@ -1120,6 +1203,10 @@ const fn plain(attempts: u64) -> Registration {
 async fn clock_sleep(clock: &ManualClock, length: Duration) {
     use steadfast::Sleep as _;
     clock.sleep_until(clock.now().after(length)).await;
+}
+
+const fn mode_of(mode: Mode) -> Registration {
+    plain(1).given(Key::Mode, mode as u64)
 }
 
 fn fail() -> core::future::Ready<Result<u8, &'static str>> {

@@ -290,6 +290,24 @@ fn failures_of_hours_ago_never_come_back() {
 }
 
 #[test]
+fn failures_of_a_shorter_time_do_not_count_long_after_it_became_longer() {
+    let of = |secs| WindowRule::within(Duration::from_secs(secs)).failure_rate(500).min_calls(10);
+    for (before, after) in [(22, 440), (440, 22), (22, 23), (1, 86_400), (60, 61)] {
+        for began in [0, 1, 21, 440, 100_000] {
+            let window = SharedWindow::<FULL_WINDOW>::new();
+            let enter = |secs: u64, rule: &WindowRule, outcome| {
+                window.enter(rule, at(secs * 1_000_000), first(), outcome, FAST)
+            };
+            assert!((0..9).all(|_| !enter(began, &of(before), Failure)));
+            assert!(!enter(began + 1, &of(after), Success));
+            for later in [0, 1, after / 2, after, 2 * after] {
+                assert!(!enter(began + 1 + later, &of(after), Failure), "{before} {after} {began}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_phase_saw_is_forgotten_when_its_number_comes_again() {
     let (breaker, window) = (breaker(), Window::<FULL_WINDOW>::new(HALF_OF_TEN));
     let number = || breaker.circuit().to_bits().0 >> 24 & 63;

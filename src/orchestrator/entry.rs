@@ -70,9 +70,10 @@ impl Entry {
             Some(name) => NameWords::new(name.to_words()),
             None => NameWords::EMPTY,
         };
+        let settings = effective.settings();
         Self {
             name,
-            shared: Shared::new(effective.to_words(), &effective.settings().budget),
+            shared: Shared::new(effective.to_words(), &settings.budget, settings.mode),
             registered: Layer::new(registered),
             configured: Layer::new(Registration::new()),
             watch,
@@ -136,10 +137,19 @@ impl Entry {
         self.registered.store(registered);
         self.configured.store(configured);
         let (before, after) = (self.effective().settings(), effective.settings());
+        // While the two disagree, tokens are few: no caller finds more than a rule has.
+        let keep_share = || self.shared.tokens.keep_share(&before.budget, &after.budget);
+        let fewer = after.budget.tokens() < before.budget.tokens();
+        if fewer {
+            keep_share();
+        }
         self.shared.settings.replace(writer, effective.to_words());
+        if !fewer {
+            keep_share();
+        }
         // A mode set by hand stays until the settings say another one.
         if before.mode != after.mode {
-            self.shared.circuit.force(Instant::ORIGIN, after.mode);
+            self.shared.circuit.configure(after.mode);
         }
     }
 }

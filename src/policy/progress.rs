@@ -22,6 +22,8 @@ pub(super) struct Progress<'p> {
     /// The least that the failures since an attempt last began alone allow.
     pub(super) allowed: Retry,
     pub(super) retried_once: bool,
+    /// One of them came while another attempt was under way, and whether one follows is not decided.
+    pub(super) undecided: bool,
     /// Whether any of those failures asked to be left alone.
     pub(super) asked: bool,
     pub(super) ended: bool,

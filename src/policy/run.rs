@@ -99,24 +99,25 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     /// Asks for leave to make the next attempt. There is none once the execution is over.
     ///
     /// With one under way it asks for a second one, which the retry budget pays and which only a
-    /// closed breaker admits; there is never a third. The device is awake for the one under way: no
-    /// wake-up is paid for the second.
+    /// closed breaker admits; there is never a third. A failure of one beside the one under way is
+    /// heeded: if its class does not say yes, or the service asked for a wait, there is none before
+    /// that. The device is awake for the one under way: no wake-up is paid for the second.
     pub fn attempt(&mut self, now: Instant) -> Step<Leave<'p, E>> {
         if self.progress.ended {
             return Step { next: Leave::NotNow, events: Events::new(None, None) };
         }
         let mut attempt = Attempt::none();
-        let next = if self.progress.under_way == 0 {
-            match self.ask(now, &mut attempt) {
-                Ok(()) => Leave::Granted(attempt),
-                Err(error) => Leave::Refused(error),
-            }
-        } else {
-            self.progress.now = now;
-            match self.progress.second(&self.policy.borrow().terms, &mut attempt) {
-                true => Leave::Granted(attempt),
-                false => Leave::NotNow,
-            }
+        self.progress.now = now;
+        let (terms, progress) = (&self.policy.borrow().terms, &mut self.progress);
+        let (granted, alone) = match (progress.under_way, progress.undecided) {
+            (0, false) => (progress.ask(terms, &mut attempt), true),
+            (0, true) => (progress.ask_after_failure(terms, &mut attempt), true),
+            _ => (progress.second(terms, &mut attempt), false),
+        };
+        let next = match granted {
+            true => Leave::Granted(attempt),
+            false if alone => Leave::Refused(progress.error(self.last.take())),
+            false => Leave::NotNow,
         };
         Step { next, events: self.progress.events() }
     }
@@ -141,6 +142,10 @@ impl<'p, E, C, P: Borrow<Policy<'p, C>>> Run<'p, E, C, P> {
     }
 
     /// Takes back an attempt that was not made to its end, without ending the execution.
+    ///
+    /// If another one had failed beside it, [`attempt`](Self::attempt) asks as after that failure: it is
+    /// refused where the class allows none, where the budget does not pay, or before the service's wait
+    /// is over.
     pub fn cancel(&mut self, attempt: Attempt<'p>) {
         self.progress.under_way = self.progress.under_way.saturating_sub(1);
         drop(attempt);

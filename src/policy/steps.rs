@@ -36,6 +36,7 @@ impl<'p> Progress<'p> {
             class: None,
             allowed: Retry::Yes,
             retried_once: false,
+            undecided: false,
             asked: false,
             ended: false,
             keep_open: false,
@@ -49,7 +50,7 @@ impl<'p> Progress<'p> {
         match self.admit(terms, attempt) {
             Ok(()) => {
                 (self.asked, self.asked_until) = (false, NOBODY_KNOWS);
-                self.allowed = Retry::Yes;
+                (self.allowed, self.undecided) = (Retry::Yes, false);
                 self.granted(attempt);
                 true
             }
@@ -68,22 +69,54 @@ impl<'p> Progress<'p> {
     pub(super) fn second(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>) -> bool {
         (self.came, self.settled) = (Came::Nothing, Settled::Counted);
         let closed = terms.breaker.is_none_or(|breaker| breaker.shared().is_closed());
-        if self.under_way > 1 || !closed || self.made >= self.attempts {
+        // One that failed beside the one under way may forbid it, or have it wait.
+        let allowed = matches!(self.allowed, Retry::Yes) && self.asked_until <= self.now;
+        if self.under_way > 1 || !closed || !allowed || self.made >= self.attempts {
             return false;
         }
-        if terms.budget.is_some_and(|(rule, tokens)| !tokens.withdraw(&rule, self.now)) {
-            self.reason = Reason::Budget;
-            self.enter(Entry::Refused);
-            return false;
-        }
-        match self.admit(terms, attempt) {
+        let paid = terms.budget.is_none_or(|(rule, tokens)| tokens.withdraw(&rule, self.now));
+        let granted = match paid {
+            true => self.admit(terms, attempt).inspect_err(|_| self.came = Came::Refused),
+            false => Err(Reason::Budget),
+        };
+        match granted {
             Ok(()) => {
                 self.granted(attempt);
                 true
             }
             Err(reason) => {
-                (self.came, self.reason) = (Came::Refused, reason);
+                // Nothing failed, and nothing is made of it.
+                if let Some((rule, tokens)) = &terms.budget {
+                    tokens.give_back(rule);
+                }
+                self.reason = reason;
                 self.enter(Entry::Refused);
+                false
+            }
+        }
+    }
+
+    /// Grants the next attempt as [`ask`](Self::ask) does, after one was taken back beside which
+    /// another had failed: if that failure allows it.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn ask_after_failure(
+        &mut self,
+        terms: &Terms<'p>,
+        attempt: &mut Attempt<'p>,
+    ) -> bool {
+        self.settled = Settled::Counted;
+        let free = matches!(self.allowed, Retry::Never);
+        let allowed = self.allow(terms, free).and(match self.asked_until > self.now {
+            true => Err(Reason::AskedWait),
+            false => Ok(()),
+        });
+        match allowed {
+            Ok(()) => self.ask(terms, attempt),
+            Err(reason) => {
+                self.came = Came::GaveUp;
+                self.until = self.asked_until;
+                self.give_up(reason);
                 false
             }
         }
@@ -162,7 +195,8 @@ impl<'p> Progress<'p> {
         self.enter(if returned { Entry::Failed(attempt) } else { Entry::TimedOut(attempt) });
         // Whatever it held goes back before anything is decided on.
         attempt.give_back();
-        if self.under_way == 0 && !self.ended {
+        self.undecided = self.under_way > 0;
+        if !self.undecided && !self.ended {
             self.until = self.asked_until;
             self.came = Came::Again;
             let free = matches!(verdict.retry, Retry::Never);
@@ -198,6 +232,26 @@ impl<'p> Progress<'p> {
         };
     }
 
+    /// Whether its failures allow another attempt, and pay for it.
+    #[inline(always)] // Mostly it is asked in one place.
+    fn allow(&mut self, terms: &Terms<'p>, free: bool) -> Result<(), Reason> {
+        // Each retryable failure takes its token, whether or not a retry follows.
+        let paid = free
+            || terms.budget.as_ref().is_none_or(|(rule, tokens)| tokens.withdraw(rule, self.now));
+        match self.allowed {
+            Retry::Never => return Err(Reason::Class),
+            Retry::Once if mem::replace(&mut self.retried_once, true) => return Err(Reason::Class),
+            Retry::Once | Retry::Yes => {}
+        }
+        if self.made >= self.attempts {
+            return Err(Reason::Attempts);
+        }
+        if !paid && !fault::FREE_RETRY {
+            return Err(Reason::Budget);
+        }
+        Ok(())
+    }
+
     /// Whether to attempt again, and when. Of a [`Retry::Never`],
     /// the failure is `free`.
     fn again(
@@ -211,20 +265,7 @@ impl<'p> Progress<'p> {
         if cut {
             return Err(Reason::Deadline);
         }
-        // Each retryable failure takes its token, whether or not a retry follows.
-        let paid =
-            free || terms.budget.as_ref().is_none_or(|(rule, tokens)| tokens.withdraw(rule, now));
-        match self.allowed {
-            Retry::Never => return Err(Reason::Class),
-            Retry::Once if mem::replace(&mut self.retried_once, true) => return Err(Reason::Class),
-            Retry::Once | Retry::Yes => {}
-        }
-        if self.made >= self.attempts {
-            return Err(Reason::Attempts);
-        }
-        if !paid && !fault::FREE_RETRY {
-            return Err(Reason::Budget);
-        }
+        self.allow(terms, free)?;
         if over(now, self.ends) {
             return Err(Reason::Deadline);
         }

@@ -55,6 +55,7 @@ type SettleWith =
 pub(super) trait Purse: Sync {
     fn withdraw(&self, rule: &BudgetRule, now: Instant) -> bool;
     fn deposit(&self, rule: &BudgetRule);
+    fn give_back(&self, rule: &BudgetRule);
 }
 
 impl<'s> Terms<'s> {
@@ -122,6 +123,10 @@ impl Purse for SharedTokens {
     fn deposit(&self, rule: &BudgetRule) {
         self.deposit(rule);
     }
+
+    fn give_back(&self, rule: &BudgetRule) {
+        self.give_back(rule);
+    }
 }
 
 // By hand, as of the other traits: see `Meter`.
@@ -157,13 +162,11 @@ pub(super) fn foresee_permit(
     terms: &Terms<'_>,
     at: Instant,
 ) -> Result<(), Reason> {
-    match terms.breaker.as_ref().map(|breaker| breaker.peek(at)) {
-        Some(Err(open)) => {
-            progress.until = progress.until.max(open.admits_at);
-            Err(Reason::BreakerOpen)
-        }
-        Some(Ok(())) | None => Ok(()),
-    }
+    let seen = terms.breaker.as_ref().map_or(Ok(()), |breaker| breaker.foresee(at));
+    seen.map_err(|open| {
+        progress.until = progress.until.max(open.admits_at);
+        Reason::BreakerOpen
+    })
 }
 
 fn pass_all<'p>(
@@ -171,7 +174,10 @@ fn pass_all<'p>(
     terms: &Terms<'p>,
     attempt: &mut Attempt<'p>,
 ) -> Result<(), Reason> {
-    foresee_permit(progress, terms, progress.now)?;
+    if let Some(Err(open)) = terms.breaker.as_ref().map(|breaker| breaker.peek(progress.now)) {
+        progress.until = open.admits_at;
+        return Err(Reason::BreakerOpen);
+    }
     if let Some((slots, taken)) = terms.bulkhead {
         if !taken.take(slots) {
             return Err(Reason::BulkheadFull);

@@ -53,6 +53,8 @@ pub struct SharedCircuit {
 enum Asking {
     ToGo,
     ToKnow,
+    /// Of an instant that is yet to come: nothing begins there.
+    ToForesee,
 }
 
 /// Leave to make one attempt. Dropped, it is given back and says nothing.
@@ -127,16 +129,29 @@ pub trait Guarded {
     /// Its rule. Asked for only where the circuit is not simply closed.
     fn rule(&self) -> Self::Followed<'_>;
 
-    /// Whether an attempt would be admitted at `at`: loads, and nothing else, unless a lease is
-    /// missing.
+    /// Whether an attempt would be admitted `now`: loads, and nothing else, unless a lease is missing,
+    /// which then begins.
     ///
     /// # Errors
     ///
     /// It would not.
-    fn peek(&self, at: Instant) -> Result<(), BreakerOpen> {
+    fn peek(&self, now: Instant) -> Result<(), BreakerOpen> {
         match self.shared().is_closed() {
             true => Ok(()),
-            false => self.shared().look(self.rule().borrow(), at),
+            false => self.shared().look(self.rule().borrow(), now, Asking::ToKnow),
+        }
+    }
+
+    /// Whether an attempt would be admitted at `at`, later, if nothing else happened: loads, and nothing
+    /// else.
+    ///
+    /// # Errors
+    ///
+    /// It would not.
+    fn foresee(&self, at: Instant) -> Result<(), BreakerOpen> {
+        match self.shared().is_closed() {
+            true => Ok(()),
+            false => self.shared().look(self.rule().borrow(), at, Asking::ToForesee),
         }
     }
 }
@@ -254,10 +269,15 @@ impl SharedCircuit {
         Self::resume(Circuit::CLOSED)
     }
 
+    /// Closed, without a failure, in that mode.
+    pub(crate) const fn in_mode(mode: Mode) -> Self {
+        Self::resume(Circuit::in_mode(mode))
+    }
+
     /// A circuit that goes on from `circuit`, in the phase that its mode asks for.
     #[must_use]
     pub const fn resume(circuit: Circuit) -> Self {
-        let circuit = circuit.conformed(Instant::ORIGIN).0;
+        let circuit = circuit.conformed(None).0;
         // Where nothing lags later, nothing may from the beginning.
         let circuit = if TOGETHER && circuit.lags() { circuit.caught_up() } else { circuit };
         let (hot, cold) = circuit.to_bits();
@@ -354,9 +374,10 @@ impl SharedCircuit {
         self.try_update(asking, |circuit| {
             let (next, asked) = circuit.ask(rule, now, READ);
             match (asking, asked) {
-                (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
+                (Asking::ToForesee, _)
+                | (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
                 // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
-                _ => (next, asked),
+                (Asking::ToKnow | Asking::ToGo, _) => (next, asked),
             }
         })
     }
@@ -395,9 +416,9 @@ impl SharedCircuit {
         Circuit::from_bits(self.words.hot(), 0).is_closed()
     }
 
-    /// See [`Guarded::peek`].
-    fn look(&self, rule: &Rule, at: Instant) -> Result<(), BreakerOpen> {
-        match self.ask(rule, Moment::of(at), Asking::ToKnow) {
+    /// See [`Guarded::peek`] and [`Guarded::foresee`].
+    fn look(&self, rule: &Rule, at: Instant, asking: Asking) -> Result<(), BreakerOpen> {
+        match self.ask(rule, Moment::of(at), asking) {
             Asked::Admitted(_) | Asked::HalfOpened(_) => Ok(()),
             Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, at) }),
         }
@@ -424,6 +445,16 @@ impl SharedCircuit {
     /// up before it could be seen is too late.
     #[inline(never)] // Out of the way of those that ask.
     pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
+        self.set_mode(Some(now), mode)
+    }
+
+    /// The same by a configuration, which has no clock.
+    pub(crate) fn configure(&self, mode: Mode) {
+        self.set_mode(None, mode);
+    }
+
+    #[inline(always)] // As `force`.
+    fn set_mode(&self, now: Option<Instant>, mode: Mode) -> Option<Transition> {
         // Where both words move at once, the mode and its phase can.
         if TOGETHER || ONE_STEP {
             return self.update(Asking::ToGo, |circuit| circuit.forced(now, mode, READ));
@@ -482,7 +513,7 @@ impl SharedCircuit {
     fn load_for(&self, asking: Asking) -> Circuit {
         loop {
             let circuit = self.load();
-            if matches!(asking, Asking::ToKnow) || !circuit.must_catch_up() {
+            if !matches!(asking, Asking::ToGo) || !circuit.must_catch_up() {
                 return circuit;
             }
             let next = circuit.caught_up();

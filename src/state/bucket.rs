@@ -65,24 +65,27 @@ impl Bucket {
         }
     }
 
-    /// How long until that much is there.
+    /// How long until that much is there, by a reading or by an instant that is yet to come.
     pub(super) fn lacks(&self, now: Reading, price: Price) -> u32 {
-        let (hot, cold) = self.load(now);
+        let (hot, cold) = self.words.load();
         match price.on_top_of(now.missing(hot, cold)) {
             Err(wait) if price.most > 0 => wait,
             _ => 0,
         }
     }
 
+    /// Goes on from a clock that was set back, by its reading.
+    pub(super) fn follow(&self, now: Reading) {
+        let _ = self.load(now);
+    }
+
     /// The words; if the clock was set back, as if it had not been: else nothing would come back until
-    /// it is where it was.
+    /// it is where it was. Not by an instant that is yet to come, from which a clock would be set back.
     fn load(&self, now: Reading) -> (u32, u32) {
         let (hot, cold) = self.words.load();
         match now.since(cold) {
             Since::Never => {
-                // No more than is ever missing: it counts the second anew each time.
-                let missing = lead(hot, cold).min(2 * MINUTE);
-                let next = (now.units.wrapping_add(missing), now.second);
+                let next = (now.units.wrapping_add(now.missing(hot, cold)), now.second);
                 self.words.replace((hot, cold), next, WHEN_TAKEN);
                 self.words.load()
             }
@@ -186,11 +189,12 @@ impl Reading {
     }
 
     /// What is missing by these words.
-    const fn missing(self, hot: u32, cold: u32) -> u32 {
+    fn missing(self, hot: u32, cold: u32) -> u32 {
         match self.since(cold) {
             Since::Lately => at_most_ahead(hot.wrapping_sub(self.units)),
             Since::Long => 0,
-            Since::Never => lead(hot, cold),
+            // No more than is ever missing: it counts the second anew each time.
+            Since::Never => lead(hot, cold).min(2 * MINUTE),
         }
     }
 }

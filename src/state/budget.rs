@@ -20,7 +20,7 @@ pub struct Budget {
 }
 
 /// A budget's tokens without its rule, which comes with each call: for rules that change while it
-/// runs.
+/// runs. More than a rule's are as many as it has.
 #[derive(Debug)]
 pub struct SharedTokens {
     /// Tokens left, in thousandths.
@@ -119,6 +119,8 @@ impl BudgetRule {
     #[must_use]
     pub const fn fail(&self, balance: u32, refills: u32) -> (u32, bool) {
         let cap = self.refill_cap();
+        // Under another rule it may have been more.
+        let balance = if balance < self.full { balance } else { self.full };
         let balance = if balance < cap {
             let refilled = balance.saturating_add(refills.saturating_mul(TOKEN));
             if refilled < cap { refilled } else { cap }
@@ -136,16 +138,25 @@ impl BudgetRule {
         if balance < self.full { balance } else { self.full }
     }
 
+    /// What is left of `balance` when a token comes back that was taken for nothing.
+    const fn give_back(&self, balance: u32) -> u32 {
+        let balance = balance.saturating_add(TOKEN);
+        if balance < self.full { balance } else { self.full }
+    }
+
+    /// What `balance`, under the rule `before`, is under this one: the same share of a full one.
+    fn share(&self, balance: u32, before: &Self) -> u32 {
+        let share = u64::from(balance) * u64::from(self.full);
+        let share = share.checked_div(before.full.into()).unwrap_or(share);
+        share.min(self.full.into()) as u32
+    }
+
     /// The refills due at `now`, and up to when that claims them. A clock that stepped back claims
     /// none and begins again there.
     #[must_use]
     pub const fn claim(&self, claimed: u32, now: Instant) -> (u32, u32) {
-        let now = tick(now);
+        let now = later(claimed, tick(now));
         let elapsed = now.wrapping_sub(claimed);
-        // A reading a little older than another caller's: no time has passed, and none comes back.
-        if elapsed > u32::MAX - STEP_TICKS {
-            return (claimed, 0);
-        }
         if self.refill == 0 || elapsed > u32::MAX / 2 {
             return (now, 0);
         }
@@ -211,7 +222,7 @@ impl SharedTokens {
         let full_enough = self.balance.load() >= rule.refill_cap();
         let refills = self.claimed.update(|claimed| match full_enough {
             // Nothing is due: the period begins with this failure.
-            true => (tick(now), 0),
+            true => (later(claimed, tick(now)), 0),
             false => rule.claim(claimed, now),
         });
         self.balance.update(|balance| rule.fail(balance, refills))
@@ -222,10 +233,22 @@ impl SharedTokens {
         self.balance.update(|balance| (rule.succeed(balance), ()));
     }
 
+    /// Gives back a token of an attempt that is not made.
+    pub(crate) fn give_back(&self, rule: &BudgetRule) {
+        self.balance.update(|balance| (rule.give_back(balance), ()));
+    }
+
     /// Whole tokens left.
     #[must_use]
     pub fn tokens(&self) -> u32 {
         self.balance.load() / TOKEN
+    }
+
+    /// Keeps the share of a full budget that is left, where `rule` comes after `before`.
+    pub(crate) fn keep_share(&self, before: &BudgetRule, rule: &BudgetRule) {
+        if before.full != rule.full {
+            self.balance.update(|balance| (rule.share(balance, before), ()));
+        }
     }
 
     /// Fills it up by `rule`.
@@ -255,6 +278,12 @@ impl core::error::Error for BudgetRuleError {}
 /// Coarse time, modulo 2^32 ticks of 2^14 µs (2.2 years).
 const fn tick(now: Instant) -> u32 {
     (now.as_micros() >> TICK_SHIFT) as u32
+}
+
+/// The tick that is now, or the one up to which refills have been claimed if that is a little later:
+/// by another caller's reading, so that no time has passed and none comes back.
+const fn later(claimed: u32, now: u32) -> u32 {
+    if now.wrapping_sub(claimed) > u32::MAX - STEP_TICKS { claimed } else { now }
 }
 
 const TOKEN: u32 = 1000;

@@ -310,14 +310,14 @@ impl Circuit {
     /// What is under way when it is forced open or closed comes too late. The mode that it has
     /// already changes nothing.
     pub const fn force(self, now: Instant, mode: Mode) -> (Self, Option<Transition>) {
-        self.forced(now, mode, Read::Apart)
+        self.forced(Some(now), mode, Read::Apart)
     }
 
-    /// What [`force`](Self::force) does.
+    /// What [`force`](Self::force) does; `now` if somebody knows it.
     #[inline(always)] // Into the one that is told.
     pub(super) const fn forced(
         self,
-        now: Instant,
+        now: Option<Instant>,
         mode: Mode,
         read: Read,
     ) -> (Self, Option<Transition>) {
@@ -327,6 +327,11 @@ impl Circuit {
         } else {
             next.begun(now, read)
         }
+    }
+
+    /// Closed without a failure, in that mode.
+    pub(super) const fn in_mode(mode: Mode) -> Self {
+        Self::CLOSED.forced(None, mode, Read::Apart).0
     }
 
     /// Closed with an empty history, in a new epoch: what is under way comes too late. The mode
@@ -506,13 +511,18 @@ impl Circuit {
 
     /// The first step to another mode: an open period that was forced, and is to be no longer, ends
     /// now. Nothing changes until the mode does.
-    pub(super) const fn expired(self, now: Instant, mode: Mode) -> Self {
+    ///
+    /// Where nobody knows when now is, it ends as a half-open circuit without probes, which admits by
+    /// any reading.
+    pub(super) const fn expired(self, now: Option<Instant>, mode: Mode) -> Self {
         let ends = self.has_mode(Mode::ForcedOpen) && !matches!(mode, Mode::ForcedOpen);
-        if ends && self.is_open() {
-            self.with(Phase::Open { until: Moment::of(now).tick & TICKS })
-        } else {
-            self
+        if !ends || !self.is_open() {
+            return self;
         }
+        self.with(match now {
+            Some(now) => Phase::Open { until: Moment::of(now).tick & TICKS },
+            None => Phase::HalfOpen { in_flight: 0, succeeded: 0 },
+        })
     }
 
     /// The second step: the mode alone. A lagging cold word says first what the old mode has it say.
@@ -532,9 +542,18 @@ impl Circuit {
 
     /// The third step, to a forced mode: a new epoch, for whoever decided by the old mode and has yet
     /// to say so.
-    pub(super) const fn begun(self, now: Instant, read: Read) -> (Self, Option<Transition>) {
+    pub(super) const fn begun(
+        self,
+        now: Option<Instant>,
+        read: Read,
+    ) -> (Self, Option<Transition>) {
         let phase = if self.has_mode(Mode::ForcedOpen) {
-            Phase::Open { until: Moment::of(now).tick & TICKS }
+            // It is over when the mode changes, whatever it says now.
+            let until = match now {
+                Some(now) => Moment::of(now).tick & TICKS,
+                None => 0,
+            };
+            Phase::Open { until }
         } else if self.has_mode(Mode::ForcedClosed) {
             Phase::Closed { history: if self.is_closed() { self.hot & PAYLOAD } else { 0 } }
         } else {
@@ -544,7 +563,7 @@ impl Circuit {
     }
 
     /// The same circuit, in the phase that its mode asks for.
-    pub(super) const fn conformed(self, now: Instant) -> (Self, Option<Transition>) {
+    pub(super) const fn conformed(self, now: Option<Instant>) -> (Self, Option<Transition>) {
         if self.conforms() { (self, None) } else { self.begun(now, Read::Apart) }
     }
 

@@ -56,8 +56,7 @@ pub trait Limit: Sync {
     /// There is less left of one of them: then nothing is taken.
     fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited>;
 
-    /// Whether [`take`](Self::take) would find that much at `at`: loads, and nothing else, unless the
-    /// clock was set back.
+    /// Whether [`take`](Self::take) would find that much at `at`, now or later: loads, and nothing else.
     ///
     /// # Errors
     ///
@@ -69,7 +68,8 @@ pub trait Limit: Sync {
 
     /// Has the tokens of a call that was made be `actual` instead of the `estimated` ones that were
     /// taken: once for each call, at the `now` that the clock then says. More than the bucket has is a
-    /// debt, of one bucket at most.
+    /// debt, of one bucket at most. What comes back is reckoned by the limit as it is then: where that
+    /// is lower than it was when they were taken, it is a larger share.
     fn settle(&self, now: Instant, estimated: u32, actual: u32);
 }
 
@@ -184,11 +184,16 @@ impl SharedBuckets {
     ///
     /// There is less left of one of them: then nothing is taken, and the longer wait is told.
     pub fn take(&self, rule: &LimitRule, now: Instant, tokens: u32) -> Result<Taken, Limited> {
+        let reading = Reading::of(now);
         // Nothing is taken of the one that the other would have to give back, if that can be seen.
-        self.look(rule, now, tokens)?;
+        if let Err(limited) = self.look(rule, now, tokens) {
+            self.requests.follow(reading);
+            self.tokens.follow(reading);
+            return Err(limited);
+        }
         let limited = |wait| Limited::at(now, wait);
         let (of_requests, of_tokens) = rule.prices(tokens);
-        let now = Reading::of(now);
+        let now = reading;
         let requests = self.requests.take(now, of_requests).map_err(limited)?;
         match self.tokens.take(now, of_tokens) {
             Ok(tokens) => Ok(Taken { requests, tokens }),

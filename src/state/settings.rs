@@ -5,6 +5,7 @@ use super::budget::{BudgetRule, SharedTokens};
 use super::bulkhead::SharedSlots;
 use super::limit_rule::{LIMIT_RULE_WORDS, LimitRule};
 use super::limiter::SharedBuckets;
+use super::mode::Mode;
 use super::rule::Rule;
 use super::window_rule::{WINDOW_RULE_WORDS, WindowRule};
 use super::word::{AtomicWord, Twin, Writer};
@@ -59,10 +60,11 @@ impl LiveSettings {
 }
 
 impl Shared {
-    pub(crate) const fn new(settings: Words, budget: &BudgetRule) -> Self {
+    /// By settings that say that budget and that mode.
+    pub(crate) const fn new(settings: Words, budget: &BudgetRule, mode: Mode) -> Self {
         Self {
             settings: LiveSettings::new(settings),
-            circuit: SharedCircuit::new(),
+            circuit: SharedCircuit::in_mode(mode),
             tokens: SharedTokens::full(budget),
             slots: SharedSlots::new(),
             buckets: SharedBuckets::new(),

@@ -57,7 +57,11 @@ impl<'w> Slices<'w> {
         now: Instant,
         within: u64,
     ) -> bool {
-        let reading = now.as_micros() / within.div_ceil(self.count().max(1)).max(1);
+        let length = within.div_ceil(self.count().max(1)).max(1);
+        // Slices of another length are numbered far from these, but for some three in a million instants:
+        // what counted in them does not in these.
+        let apart = length.wrapping_mul(SCATTERS) & u64::from(SLICE_NUMBERS);
+        let reading = (now.as_micros() / length).saturating_add(apart);
         let Some(slice) = self.find(phase, reading) else { return false };
         self.count_in(slice, seen);
         meet();
@@ -210,6 +214,8 @@ pub(super) const FEWEST_SLICES: usize = 4;
 /// What a slice counts.
 pub(super) const COUNTS: usize = 3;
 const SLICE_NUMBERS: u32 = (1 << 24) - 1;
+/// Lengths that are near each other, or multiples, are far apart by it: 2^32 divided by the golden ratio.
+const SCATTERS: u64 = 0x9e37_79b9;
 /// Half of them are still as many outcomes as a rule may ask for.
 const SLICE_SHIFT: u32 = 18;
 // No loom counts farther than four bits.
