@@ -46,6 +46,11 @@ pub trait Clock {
 }
 
 /// Waits on a clock without blocking.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no clock that waits without blocking",
+    note = "give `&ManualClock`, or the clock of an adapter: `TokioClock` of steadfast-std, `EmbassyClock` of steadfast-embassy",
+    note = "a clock that blocks goes with `execute_blocking`"
+)]
 pub trait Sleep: Clock {
     /// Completes at the instant asked for or later, never before it.
     type Sleeping: Future<Output = ()>;
@@ -61,6 +66,11 @@ pub trait Sleep: Clock {
 }
 
 /// Waits on a clock by blocking the caller.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no clock that waits by blocking",
+    note = "give `&ManualClock`, or the clock of an adapter: `ThreadClock` of steadfast-std, `DelayClock` of steadfast-embassy",
+    note = "a clock that does not block goes with `execute`"
+)]
 pub trait Wait: Clock {
     /// Returns at `at` or later, never before it.
     fn wait_until(&self, at: Instant);

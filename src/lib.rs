@@ -19,7 +19,8 @@ pub use energy::Frugal;
 pub use error::{Error, OrElseError, Reason};
 pub use orchestrator::Orchestrator;
 pub use policy::{
-    Backoff, Class, Classifier, Classify, Event, Jitter, Observe, Policy, Retry, Strategy, Verdict,
+    Backoff, Class, Classifier, Classify, Event, Jitter, Observe, Policy, Retry, RetryAll,
+    Strategy, Verdict,
 };
 pub use state::{
     Breaker, Budget, BudgetRule, Bulkhead, LimitRule, Limiter, Metrics, Permit, Rule, Trip, Window,

@@ -164,9 +164,17 @@ fn a_setting_out_of_its_range_is_told_with_its_path_and_its_range() {
     for (key, outside, text) in [
         (Key::RetryEnabled, 2, "retry.enabled is true or false"),
         (Key::Attempts, 51, "retry.attempts is a whole number, 1 to 50"),
-        (Key::OpenFor, 49_999, "breaker.open_for is a number of seconds, 0.05 to 86400"),
-        (Key::OpenGrowth, 101, "breaker.open_growth is a number, 1 to 10"),
-        (Key::PerSuccess, 10_001, "retry.budget.per_success is a number, 0 to 10"),
+        (
+            Key::OpenFor,
+            49_999,
+            "breaker.open_for is a number of seconds, 0.05 to 86400: 50000 to 86400000000 microseconds",
+        ),
+        (Key::OpenGrowth, 101, "breaker.open_growth is a number, 1 to 10: 10 to 100 tenths"),
+        (
+            Key::PerSuccess,
+            10_001,
+            "retry.budget.per_success is a number, 0 to 10: 0 to 10000 thousandths",
+        ),
         (Key::Growth, 3, "retry.backoff is constant, linear or exponential"),
     ] {
         says(Registration::new().try_given(key, outside).unwrap_err(), text);

@@ -1172,7 +1172,7 @@ fn values_are_shown_as_they_are_written() {
     assert_eq!(Key::Slots.value(0), Value::None);
     assert_eq!(
         OutOfRange(Key::OpenFor).to_string(),
-        "breaker.open_for is a number of seconds, 0.05 to 86400"
+        "breaker.open_for is a number of seconds, 0.05 to 86400: 50000 to 86400000000 microseconds"
     );
     assert_eq!(
         OutOfRange(Key::Mode).to_string(),

@@ -120,10 +120,9 @@ impl Entry {
         self.configured.load()
     }
 
-    /// Gives a free place a name and full tokens.
-    pub(super) fn occupy(&self, name: [u32; 8], effective: &Effective) {
+    /// Gives a free place a name. Its tokens are full, which they stay under other settings.
+    pub(super) fn occupy(&self, name: [u32; 8]) {
         self.name.store(name);
-        self.shared.tokens.refill(&effective.settings().budget);
     }
 
     /// Makes callers see `effective`, which is what comes of the two registrations.

@@ -312,9 +312,19 @@ impl fmt::Display for Allowed {
     }
 }
 
+/// In the unit of [`Key::range`], which is what was given, and as configuration spells it.
 impl fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}", self.0, Allowed(self.0))
+        let Spec { kind, min, max, .. } = *self.0.spec();
+        write!(f, "{} is {}", self.0, Allowed(self.0))?;
+        let unit = match kind {
+            Kind::Flag | Kind::Choice(_) | Kind::Count => return Ok(()),
+            Kind::Length => "microseconds",
+            Kind::Tenths => "tenths",
+            Kind::Percent => "tenths of a percent",
+            Kind::Thousandths => "thousandths",
+        };
+        write!(f, ": {min} to {max} {unit}")
     }
 }
 

@@ -133,7 +133,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     ///
     /// # Errors
     ///
-    /// There is none, and none is made.
+    /// No operation has that name, and none is made.
     pub fn get(&self, name: &str) -> Result<Handle<'_>, UnknownOperation> {
         self.find(name).map(|row| self.handle(row))
     }
@@ -280,7 +280,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No operation has that name.
     pub fn effective(&self, name: &str) -> Result<Effective, UnknownOperation> {
         self.find(name).map(|row| row.entry.effective())
     }
@@ -289,7 +289,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No operation has that name.
     pub fn breaker(&self, name: &str) -> Result<OperationBreaker<'_>, UnknownOperation> {
         self.find(name).map(|row| row.view().breaker())
     }
@@ -298,7 +298,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No operation has that name.
     pub fn metrics(&self, name: &str) -> Result<&Metrics<BUCKETS, SHARDS>, UnknownOperation> {
         self.find(name).map(|row| &row.metrics)
     }
@@ -307,7 +307,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     ///
     /// # Errors
     ///
-    /// There is none, or another caller is doing the same.
+    /// No operation has that name, or another caller is doing the same.
     pub fn reset_metrics(&self, name: &str) -> Result<(), ResetError> {
         let row = self.find(name).map_err(|UnknownOperation| ResetError::UnknownOperation)?;
         row.metrics.reset().map_err(|ResetBusy| ResetError::Busy)
@@ -391,7 +391,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
         configured: &Registration,
         effective: &Effective,
     ) -> &'o Row<BUCKETS, SHARDS, WINDOW> {
-        row.entry.occupy(name.to_words(), effective);
+        row.entry.occupy(name.to_words());
         row.entry.replace(writer, registered, configured, effective);
         // Last: whoever finds the name finds all of it.
         there.publish(hash);

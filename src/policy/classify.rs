@@ -61,6 +61,10 @@ pub struct Verdict {
 }
 
 /// An error that says its class.
+#[diagnostic::on_unimplemented(
+    message = "nothing says which class an error `{Self}` is of",
+    note = "implement `Classify` for it, or give the policy or handle `.classify(..)` or `.retry_all()`"
+)]
 pub trait Classify {
     /// What this error says.
     fn verdict(&self) -> Verdict;

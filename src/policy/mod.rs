@@ -184,7 +184,8 @@ impl<'s, C: Copy> Policy<'s, C> {
         Policy { terms: self.terms, classifier }
     }
 
-    /// Takes every error for a transient one.
+    /// Takes every error for a transient one. In a `static`, such a policy is a
+    /// `Policy<'static, RetryAll>`.
     #[must_use]
     pub const fn retry_all(self) -> Policy<'s, RetryAll> {
         self.classify(RetryAll)

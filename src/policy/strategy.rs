@@ -7,7 +7,27 @@ use core::time::Duration;
 use super::backoff::{Backoff, Jitter};
 use crate::state::{BudgetRule, LimitRule, Mode, Rule, Trip, WindowRule};
 
-/// A named policy.
+/// A named policy: what it sets is in its [`settings`](Self::settings).
+///
+/// | | aggressive | balanced | conservative | critical |
+/// |---|---:|---:|---:|---:|
+/// | attempts | 5 | 3 | 2 | 7 |
+/// | waits, doubled each time from | 0.25 s | 1 s | 2 s | 1.5 s |
+/// | at least, at most | 0.25, 2 s | 2, 10 s | 4, 30 s | 3, 60 s |
+/// | and up to so much more, at random | 0.5 s | 2 s | 2 s | 5 s |
+/// | no retry begins after | 10 s | 30 s | 120 s | 300 s |
+/// | the longest wait a service may ask for | 5 s | 30 s | 60 s | 120 s |
+/// | time for an attempt | 10 s | 60 s | 120 s | 120 s |
+/// | deadline | 20 s | 120 s | 360 s | 900 s |
+/// | breaker: failures in a row | 7 | 8 | 10 | 20 |
+/// | breaker: open for | 30 s | 60 s | 120 s | 300 s |
+/// | breaker: lease of a probe | 30 s | 120 s | 240 s | 300 s |
+/// | budget: tokens, and of one for a success | 10, 0.1 | 10, 0.1 | 6, 0.05 | 20, 0.2 |
+/// | budget: one more each | 60 s | 60 s | 60 s | 15 s |
+///
+/// [`Policy::of`](super::Policy::of) takes the attempts, waits and times of it: a breaker and a budget
+/// are shared, so they are made and given. Operations of an [`Orchestrator`](crate::Orchestrator) have
+/// their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Strategy {

@@ -250,11 +250,6 @@ impl SharedTokens {
             self.balance.update(|balance| (rule.share(balance, before), ()));
         }
     }
-
-    /// Fills it up by `rule`.
-    pub(crate) fn refill(&self, rule: &BudgetRule) {
-        self.balance.update(|_| (rule.full, ()));
-    }
 }
 
 impl BudgetRuleError {

@@ -1,9 +1,13 @@
 //! A configuration in a file, followed while it changes.
 
+use core::convert::Infallible;
 use core::fmt;
+use core::str;
 use core::time::Duration;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -11,8 +15,8 @@ use std::time::Instant as StdInstant;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::config::Problems;
 use crate::config::warning::OperationWarning;
+use crate::config::{Problem, Problems};
 use crate::resilience::Resilience;
 
 /// A file that is followed. Dropped, it is no longer: afterwards nothing is applied or told.
@@ -28,7 +32,7 @@ pub struct Watching {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReloadError {
-    /// It has been missing, or could not be read, for about a second.
+    /// It has been missing, or could not be read, for about a second. The error names it.
     Unreadable(io::Error),
     /// All that is wrong with what it says.
     Problems(Problems),
@@ -43,14 +47,14 @@ enum Wake {
 impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
     Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
-    /// Goes by the document in the file `path`, now and whenever it changes, within a second; by a
-    /// thread of its own, until what this returns is dropped.
+    /// Goes by the document in the file `path`, before this returns and whenever it changes, within a
+    /// second; by a thread of its own, until what this returns is dropped.
     ///
     /// The file may be written in place, or replaced by renaming another one over it, or a link to
     /// it or its folder; meanwhile it may be missing. After each change, and at the beginning,
     /// `on_change` is told whether the file was [gone by](Self::configure_json), and if not, what
     /// stays configured is what was before. It is told once, not again and again, of a file that
-    /// stays missing.
+    /// stays missing. If it panics, the file is followed all the same.
     ///
     /// # Errors
     ///
@@ -63,16 +67,23 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
         let (resilience, path) = (*self, path.into());
         let (wake, woken) = channel();
         let tell = wake.clone();
+        let (looking, looked) = channel();
         let follow = move || {
             // Without it, or where it does not see everything (files of other machines, a folder
             // that was replaced), looking from time to time is what is left.
             let _watcher = watcher(&path, tell);
-            Follower { resilience, path, on_change, seen: None, failing: None }.follow(&woken);
+            Follower { resilience, path, on_change, seen: None, failing: None }
+                .follow(&woken, looking);
         };
         let thread = thread::Builder::new().name("steadfast-reload".into()).spawn(follow)?;
+        // Nothing comes: it is over once the first look is.
+        let _: Result<Infallible, _> = looked.recv();
         Ok(Watching { wake: Some(wake), thread: Some(thread) })
     }
 }
+
+/// What is told of a file.
+type Change = Result<Vec<OperationWarning>, ReloadError>;
 
 struct Follower<F, const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize> {
     resilience: Resilience<N, BUCKETS, SHARDS, WINDOW>,
@@ -87,36 +98,45 @@ struct Follower<F, const N: usize, const BUCKETS: usize, const SHARDS: usize, co
 impl<F, const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
     Follower<F, N, BUCKETS, SHARDS, WINDOW>
 where
-    F: FnMut(Result<Vec<OperationWarning>, ReloadError>),
+    F: FnMut(Change),
 {
-    fn follow(mut self, woken: &Receiver<Wake>) {
+    fn follow(mut self, woken: &Receiver<Wake>, looking: Sender<Infallible>) {
+        let mut change = self.look();
+        drop(looking);
         loop {
-            self.look();
+            if let Some(change) = change {
+                // The panic was told by its hook; the next change is not to be lost for it.
+                let _ = catch_unwind(AssertUnwindSafe(|| (self.on_change)(change)));
+            }
             match woken.recv_timeout(EVERY) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Wake::Look) if settles(woken) => {}
                 Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
             }
+            change = self.look();
         }
     }
 
-    fn look(&mut self) {
+    /// Goes by the file if it has changed: what is to be told of it.
+    fn look(&mut self) -> Option<Change> {
         match contents(&self.path) {
             Ok(bytes) => {
                 self.failing = None;
-                if self.seen.as_ref() != Some(&bytes) {
-                    let text = String::from_utf8_lossy(&bytes);
-                    let done = self.resilience.configure_json(&text);
-                    self.seen = Some(bytes);
-                    (self.on_change)(done.map_err(ReloadError::Problems));
+                if self.seen.as_ref() == Some(&bytes) {
+                    return None;
                 }
+                let done = text(&bytes).and_then(|text| self.resilience.configure_json(&text));
+                self.seen = Some(bytes);
+                Some(done.map_err(ReloadError::Problems))
             }
             Err(error) => {
                 let (since, told) = *self.failing.get_or_insert((StdInstant::now(), false));
-                if !told && since.elapsed() >= PATIENCE {
-                    self.failing = Some((since, true));
-                    (self.on_change)(Err(ReloadError::Unreadable(error)));
+                if told || since.elapsed() < PATIENCE {
+                    return None;
                 }
+                self.failing = Some((since, true));
+                let what = format!("{}: {error}", self.path.display());
+                Some(Err(ReloadError::Unreadable(io::Error::new(error.kind(), what))))
             }
         }
     }
@@ -133,6 +153,18 @@ fn settles(woken: &Receiver<Wake>) -> bool {
         }
     }
     true
+}
+
+/// What a file says. One that is too long may have been cut in the middle of a character.
+fn text(bytes: &[u8]) -> Result<Cow<'_, str>, Problems> {
+    match str::from_utf8(bytes) {
+        Ok(text) => Ok(text.into()),
+        Err(_) if bytes.len() as u64 == LONGEST => Ok(String::from_utf8_lossy(bytes)),
+        Err(error) => {
+            let what = format!("is not UTF-8 from byte {} on", error.valid_up_to());
+            Err(Problem::new("", what).into())
+        }
+    }
 }
 
 /// No more of it than shows that it is too long.
@@ -162,7 +194,7 @@ fn watcher(path: &Path, tell: Sender<Wake>) -> notify::Result<RecommendedWatcher
 impl Drop for Watching {
     fn drop(&mut self) {
         if let Some(wake) = self.wake.take() {
-            // It has ended already, by a panic of what it tells.
+            // It has ended already.
             let _ = wake.send(Wake::Stop);
         }
         match self.thread.take() {
@@ -184,14 +216,8 @@ impl fmt::Display for ReloadError {
     }
 }
 
-impl core::error::Error for ReloadError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Unreadable(error) => Some(error),
-            Self::Problems(problems) => Some(problems),
-        }
-    }
-}
+// What they are of is what they say.
+impl core::error::Error for ReloadError {}
 
 /// How often it looks, told or not; and how long at most it waits for a writer to be done.
 const EVERY: Duration = Duration::from_millis(400);

@@ -51,7 +51,8 @@ pub struct Resilience<
 }
 
 impl Resilience {
-    /// An empty table of 64 places. Other sizes: `Resilience::<256>::default()`.
+    /// An empty table of 64 places. Other sizes: `Resilience::<256>::default()`. With the feature
+    /// `tracing` it tells [`tracing`](https://docs.rs/tracing) what its operations do.
     ///
     /// It is never given back: make one, and copy it.
     #[must_use]
@@ -80,7 +81,8 @@ impl Resilience {
 impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
     Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
-    /// For a table that the application has in a `static`.
+    /// For a table that the application has in a `static`. Once for each table: copies of what this
+    /// returns know of each other's documents, those of another one would be undone.
     #[must_use]
     pub fn over(orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW>) -> Self {
         Self { orchestrator, ground: Box::leak(Box::default()) }
@@ -97,7 +99,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// No operation has that name.
     pub fn operation(&self, name: &str) -> Result<Handle<'static>, UnknownOperation> {
         self.orchestrator.get(name)
     }
@@ -263,7 +265,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
 {
     /// An empty table of `N` places, never given back.
     fn default() -> Self {
-        let make = || &*Box::leak(Box::new(Orchestrator::new()));
+        let make = || &*Box::leak(Box::new(table()));
         // A new table is on the stack before it is on the heap.
         let room = size_of::<Orchestrator<N, BUCKETS, SHARDS, WINDOW>>() * 4;
         let elsewhere = (room > LARGE)
@@ -292,6 +294,15 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
         let names = self.orchestrator.iter().map(|view| view.name());
         f.debug_tuple("Resilience").field(&names.collect::<Vec<_>>()).finish()
     }
+}
+
+/// A table without operations.
+const fn table<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>()
+-> Orchestrator<N, BUCKETS, SHARDS, WINDOW> {
+    let table = Orchestrator::new();
+    #[cfg(feature = "tracing")]
+    let table = table.watched_by(&crate::observe::Tracing);
+    table
 }
 
 fn warnings_of(operation: Option<Name>, effective: &Effective) -> Vec<OperationWarning> {

@@ -99,6 +99,42 @@ fn a_file_is_gone_by_at_once_and_after_each_change() {
     watched.stays_quiet();
 }
 
+#[test]
+fn a_file_is_gone_by_before_following_it_begins() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("resilience.json");
+    for number in [5, 6, 7] {
+        fs::write(&path, attempts(number)).unwrap();
+        let resilience = Resilience::new();
+        assert!(resilience.register("a", Registration::new()).is_ok());
+        let _watching = resilience.watch_file(&path, drop).unwrap();
+        let effective = resilience.orchestrator().effective("a").unwrap();
+        assert_eq!(effective.get(Key::Attempts), u64::from(number));
+    }
+}
+
+#[test]
+fn a_file_is_followed_by_who_panics_when_it_is_told() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("resilience.json");
+    fs::write(&path, attempts(4)).unwrap();
+    let resilience = Resilience::new();
+    let (tell, told) = channel();
+    let on_change = move |change: Result<Vec<OperationWarning>, ReloadError>| {
+        tell.send(change.is_ok()).unwrap();
+        assert!(change.is_ok(), "on purpose");
+    };
+    let _watching = resilience.watch_file(&path, on_change).unwrap();
+    for (text, right) in [("{", false), ("{}", true)] {
+        assert!(told.recv_timeout(LONG).unwrap());
+        fs::write(folder.path().join("new"), text).unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(told.recv_timeout(LONG).unwrap(), right);
+        fs::write(folder.path().join("new"), attempts(4)).unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+    }
+}
+
 // A second is what it promises by its own timings: it looks every 400 ms whether it was woken or not,
 // and waits 30 ms for a writer to be done. Tests share their machine, so the best of three counts.
 #[test]
@@ -141,8 +177,11 @@ fn a_wrong_file_is_told_once_and_what_was_configured_stays() {
 
 #[test]
 fn a_file_that_is_not_text_or_too_long_is_wrong() {
-    let watched = Watched::new(|path| fs::write(path, [b'{', 0xff]).unwrap());
-    assert!(matches!(watched.told(), Err(ReloadError::Problems(_))));
+    let named_wrong = b"{\"operations\": {\"\xe4\": \"critical\"}}";
+    let watched = Watched::new(|path| fs::write(path, named_wrong).unwrap());
+    let Err(ReloadError::Problems(problems)) = watched.told() else { panic!("it is no text") };
+    assert_eq!(problems.to_string(), "is not UTF-8 from byte 17 on");
+    assert_eq!(watched.resilience.orchestrator().len(), 1, "nothing has changed");
     fs::write(watched.path("new"), " ".repeat(1 << 20)).unwrap();
     fs::rename(watched.path("new"), watched.file()).unwrap();
     let Err(ReloadError::Problems(problems)) = watched.told() else { panic!("it is too long") };
@@ -189,6 +228,7 @@ fn a_file_that_stays_missing_is_told_of_once_and_found_when_it_comes() {
     let watched = Watched::new(|_| {});
     let Err(ReloadError::Unreadable(error)) = watched.told() else { panic!("it is missing") };
     assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.to_string().contains("resilience.json: "), "{error}");
     watched.stays_quiet();
     fs::write(watched.path("new"), attempts(5)).unwrap();
     fs::rename(watched.path("new"), watched.file()).unwrap();

@@ -15,6 +15,7 @@ use steadfast::{
     Breaker, Class, Clock as _, ManualClock, OrElseError, Orchestrator, Policy, Strategy, Trip,
     Verdict,
 };
+use steadfast_std::Resilience;
 use steadfast_std::Stopped;
 use steadfast_std::observe::{Trace as _, Tracing};
 use tracing::field::{Field, Visit};
@@ -241,6 +242,17 @@ fn a_breaker_that_opens_is_loud_and_what_repeats_itself_is_not() {
             "INFO steadfast breaker closed operation=frail",
         ]
     );
+}
+
+#[test]
+fn operations_of_a_resilience_tell_without_being_told_to() {
+    let clock = ManualClock::new();
+    let frail = Registration::new().given(Key::Attempts, 1).given(Key::Failures, 1);
+    let handle = Resilience::new().register("frail", frail).unwrap().retry_all();
+    let lines = seen(|| {
+        assert!(clock.block_on(handle.execute(&clock, || ready(Err::<u8, _>(SECRET)))).is_err());
+    });
+    assert_eq!(lines, ["WARN steadfast breaker opened operation=frail"]);
 }
 
 #[test]
