@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use loom::thread;
-use steadfast::orchestrator::{Key, RegisterError, Registration};
+use steadfast::orchestrator::{Config, Key, RegisterError, Registration};
 use steadfast::policy::Leave;
 use steadfast::state::{COUNT_ONLY, Mode, NO_WINDOW};
 use steadfast::{Instant, Orchestrator, Strategy};
@@ -84,6 +84,30 @@ fn what_a_limit_gave_to_a_caller_goes_back_when_another_has_the_probe() {
         table.breaker("op").unwrap().force(at(2), Mode::ForcedClosed);
         assert!(keeps_attempt(&table), "the third");
     });
+}
+
+#[test]
+fn a_strategy_of_the_callers_own_is_of_the_configuration_that_the_rest_is_of() {
+    explore(1, || {
+        let table = fresh(EMPTY);
+        let handle = table.register("op", Registration::new()).map(|_| ());
+        assert!(handle.is_ok());
+        configure(&table, 2);
+        let configuring = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || configure(&table, 3))
+        };
+        let settings = table.get("op").unwrap().strategy(Strategy::Critical).settings();
+        assert!((2..=3).contains(&settings.attempts));
+        assert_eq!(settings.slots, settings.attempts, "of two configurations");
+        configuring.join().unwrap();
+    });
+}
+
+/// Has every strategy say the same number twice: one that is shared, and one that is not.
+fn configure(table: &Table, number: u64) {
+    let every = Registration::new().given(Key::Attempts, number).given(Key::Slots, number);
+    table.configure(&Config::<1>::new().with_every_strategy(every)).unwrap();
 }
 
 /// Whether it gets an attempt, which is then under way for good.

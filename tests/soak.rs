@@ -15,7 +15,7 @@ use std::{env, thread};
 
 use steadfast::orchestrator::{Config, ConfigError, Key, Registration};
 use steadfast::state::{COUNT_ONLY, Snapshot};
-use steadfast::{ManualClock, Orchestrator};
+use steadfast::{ManualClock, Orchestrator, Strategy};
 
 const OPERATIONS: usize = 200;
 const THREADS: usize = 8;
@@ -47,6 +47,11 @@ fn under_replacements_no_setting_is_torn_and_all_totals_add_up() {
                         assert_eq!(u64::from(settings.slots), 1_000 + number, "torn");
                         assert_eq!(u64::from(settings.breaker.probe_count()), number, "torn");
                         assert_eq!(u64::from(settings.budget.tokens()), number, "torn");
+                        // Its own number, or that of all others beside one that is apart.
+                        let critical = handle.strategy(Strategy::Critical).settings();
+                        let shared = u64::from(critical.budget.tokens());
+                        let every = critical.deadline.as_secs();
+                        assert!(every == shared || every == 21 - shared, "torn");
                         let window = settings.breaker_window;
                         assert_eq!(window.outcomes().map(u64::from), Some(100 + number), "torn");
                         let rate = window.failure_rate_limit();

@@ -105,6 +105,18 @@ impl Entry {
         Effective::from_words(&self.shared.settings.load())
     }
 
+    /// The settings, and what the same configuration says for every strategy.
+    pub(super) fn effective_with(&self, every: &Every) -> (Effective, Registration) {
+        loop {
+            let (words, source, version) = self.shared.settings.load_of();
+            let still = || self.shared.settings.version() == version;
+            if let Some(every) = every.of(source, still) {
+                return (Effective::from_words(&words), every);
+            }
+            // They have been replaced meanwhile.
+        }
+    }
+
     /// The part of them that an execution takes with it.
     pub(super) fn plan(&self) -> Plan {
         Plan::from_words(&self.shared.settings.load_from(RULE_WORDS))
@@ -125,13 +137,15 @@ impl Entry {
         self.name.store(name);
     }
 
-    /// Makes callers see `effective`, which is what comes of the two registrations.
+    /// Makes callers see `effective`, which is what comes of the two registrations and of `every` as it is
+    /// now.
     pub(super) fn replace(
         &self,
         writer: &Writer<'_>,
         registered: &Registration,
         configured: &Registration,
         effective: &Effective,
+        every: &Every,
     ) {
         self.registered.store(registered);
         self.configured.store(configured);
@@ -142,7 +156,7 @@ impl Entry {
         if fewer {
             keep_share();
         }
-        self.shared.settings.replace(writer, effective.to_words());
+        self.shared.settings.replace(writer, effective.to_words(), every.0.version());
         if !fewer {
             keep_share();
         }
@@ -160,6 +174,20 @@ impl Every {
 
     pub(super) fn load(&self) -> Registration {
         Registration::from_words(self.0.load())
+    }
+
+    /// What it said when it was of the version `source`, from which settings come that are `still` what
+    /// they were.
+    fn of(&self, source: u32, still: impl FnOnce() -> bool) -> Option<Registration> {
+        let (words, version) = self.0.load_of(0);
+        if version == source {
+            return Some(Registration::from_words(words));
+        }
+        // Somebody configures, and has not come to those settings. Until all of them are replaced,
+        // nobody writes where that stands which was said before.
+        let before = self.0.load_before(version);
+        let is_before = version == source.wrapping_add(1) && still();
+        is_before.then(|| Registration::from_words(before))
     }
 
     pub(super) fn replace(&self, writer: &Writer<'_>, every: &Registration) {

@@ -238,27 +238,43 @@ impl<C> Handle<'_, C> {
     #[must_use]
     pub fn settings(&self) -> Settings {
         // Read once, so that all of it is of one configuration.
-        let own = self.entry.effective().settings();
-        self.plan(Plan::of(&own)).within(&own)
+        let (own, mut plan) = match self.strategy {
+            None => {
+                let own = self.entry.effective().settings();
+                (own, Plan::of(&own))
+            }
+            Some(strategy) => self.by(strategy),
+        };
+        self.overrides.apply(&mut plan);
+        plan.within(&own)
     }
 
-    /// What an execution takes with it, by the operation's own plan.
-    fn plan(&self, own: Plan) -> Plan {
+    /// What an execution takes with it.
+    fn plan(&self) -> Plan {
         let mut plan = match self.strategy {
-            None => own,
-            Some(strategy) => Plan {
-                budget: own.budget,
-                slots: own.slots,
-                // What is switched off stays off: no strategy says otherwise.
-                retry_enabled: own.retry_enabled,
-                breaker_enabled: own.breaker_enabled,
-                windowed: own.windowed,
-                limited: own.limited,
-                ..Plan::of(&self.every.load().settings(strategy))
-            },
+            None => self.entry.plan(),
+            Some(strategy) => self.by(strategy).1,
         };
         self.overrides.apply(&mut plan);
         plan
+    }
+
+    /// The operation's own settings, and by them what is not shared of `strategy`.
+    fn by(&self, strategy: Strategy) -> (Settings, Plan) {
+        let (own, every) = self.entry.effective_with(self.every);
+        let own = own.settings();
+        let shared = Plan::of(&own);
+        let plan = Plan {
+            budget: shared.budget,
+            slots: shared.slots,
+            // What is switched off stays off: no strategy says otherwise.
+            retry_enabled: shared.retry_enabled,
+            breaker_enabled: shared.breaker_enabled,
+            windowed: shared.windowed,
+            limited: shared.limited,
+            ..Plan::of(&every.settings(strategy))
+        };
+        (own, plan)
     }
 }
 
@@ -266,7 +282,7 @@ impl<'o, C> Source<'o, C> for Handle<'o, C> {
     type Policy = Policy<'o, C>;
 
     fn policy(self) -> Policy<'o, C> {
-        let plan = self.plan(self.entry.plan());
+        let plan = self.plan();
         let Self { entry, meter, window, estimate, classifier, .. } = self;
         let shared = entry.shared();
         Policy::live(&plan, shared, window, (entry, estimate), meter, entry, classifier)

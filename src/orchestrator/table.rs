@@ -191,11 +191,11 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
             .map_err(RegisterError::Conflict)?;
         let row = match place {
             Place::Taken(row) => {
-                row.entry.replace(&writer, &registration, &configured, &effective);
+                row.entry.replace(&writer, &registration, &configured, &effective, &self.every);
                 row
             }
             Place::Free(hash, row) => {
-                Self::occupy(&writer, hash, row, name, &registration, &configured, &effective)
+                self.occupy(&writer, hash, row, name, &registration, &configured, &effective)
             }
             Place::None => return Err(RegisterError::Full { capacity: N }),
         };
@@ -226,14 +226,14 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
             let configured = config.operation(&row.entry.name()).unwrap_or(&none);
             let registered = row.entry.registered();
             if let Ok(effective) = resolve::<WINDOW>(&every, &registered, configured) {
-                row.entry.replace(&writer, &registered, configured, &effective);
+                row.entry.replace(&writer, &registered, configured, &effective, &self.every);
             }
         }
         for (name, configured) in config.operations() {
             if let (Place::Free(hash, row), Ok(effective)) =
                 (self.place(&name.to_words()), resolve::<WINDOW>(&every, &none, configured))
             {
-                Self::occupy(&writer, hash, row, *name, &none, configured, &effective);
+                self.occupy(&writer, hash, row, *name, &none, configured, &effective);
             }
         }
         Ok(())
@@ -383,6 +383,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
     }
 
     fn occupy<'o>(
+        &self,
         writer: &Writer<'_>,
         (there, hash): (&AtomicWord, u32),
         row: &'o Row<BUCKETS, SHARDS, WINDOW>,
@@ -392,7 +393,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
         effective: &Effective,
     ) -> &'o Row<BUCKETS, SHARDS, WINDOW> {
         row.entry.occupy(name.to_words());
-        row.entry.replace(writer, registered, configured, effective);
+        row.entry.replace(writer, registered, configured, effective, &self.every);
         // Last: whoever finds the name finds all of it.
         there.publish(hash);
         row

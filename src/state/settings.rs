@@ -14,9 +14,10 @@ use super::word::{AtomicWord, Twin, Writer};
 pub(crate) type Words = [u32; WORDS];
 
 /// Several settings that are read and replaced as one: no reader sees a part of one replacement and
-/// a part of another, and none waits for a writer.
+/// a part of another, and none waits for a writer. The last word is the version of what else they come
+/// from.
 #[derive(Debug)]
-pub(crate) struct LiveSettings(Twin<AtomicWord, WORDS>);
+pub(crate) struct LiveSettings(Twin<AtomicWord, { WORDS + 1 }>);
 
 /// What all callers of one operation share while its settings change.
 #[derive(Debug)]
@@ -30,11 +31,17 @@ pub(crate) struct Shared {
 
 impl LiveSettings {
     pub(crate) const fn new(words: Words) -> Self {
-        Self(Twin::holding(words))
+        Self(Twin::holding(with_source(words, 0)))
     }
 
     pub(crate) fn load(&self) -> Words {
-        self.0.load()
+        self.0.load_from(0)
+    }
+
+    /// All of them, the version of what they come from, and their own.
+    pub(crate) fn load_of(&self) -> (Words, u32, u32) {
+        let ([words @ .., source], version) = self.0.load_of::<{ WORDS + 1 }>(0);
+        (words, source, version)
     }
 
     /// Some of them, from the one at `first` on.
@@ -42,8 +49,12 @@ impl LiveSettings {
         self.0.load_from(first)
     }
 
-    pub(crate) fn replace(&self, writer: &Writer<'_>, words: Words) {
-        self.0.replace(writer, words);
+    pub(crate) fn version(&self) -> u32 {
+        self.0.version()
+    }
+
+    pub(crate) fn replace(&self, writer: &Writer<'_>, words: Words, source: u32) {
+        self.0.replace(writer, with_source(words, source));
     }
 
     pub(crate) fn rule(&self) -> Rule {
@@ -70,6 +81,16 @@ impl Shared {
             buckets: SharedBuckets::new(),
         }
     }
+}
+
+#[allow(clippy::indexing_slicing, reason = "const, and within the arrays' common length")]
+const fn with_source(words: Words, source: u32) -> [u32; WORDS + 1] {
+    let (mut all, mut at) = ([source; WORDS + 1], 0);
+    while at < WORDS {
+        all[at] = words[at];
+        at += 1;
+    }
+    all
 }
 
 /// A breaker's rule, a policy's plan, a window's rule, a limiter's, and where they come from.

@@ -365,21 +365,40 @@ impl<C: Cell, const N: usize> Twin<C, N> {
 
     /// `M` words from the one at `first` on; zeros beyond the last.
     pub(crate) fn load_from<const M: usize>(&self, first: usize) -> [C::Bits; M] {
+        self.load_of(first).0
+    }
+
+    /// The same, and which version they are of.
+    pub(crate) fn load_of<const M: usize>(&self, first: usize) -> ([C::Bits; M], u32) {
         let mut version = self.version.load_with(Acquire);
         loop {
-            let [even, odd] = &self.copies;
-            let copy = if version & 1 == 0 { even } else { odd };
-            let mut words = [C::NONE; M];
-            for (word, cell) in words.iter_mut().zip(copy.iter().skip(first)) {
-                *word = cell.bits();
-            }
+            let words = self.copy_of(version, first);
             let after = self.version.load_with(Relaxed);
             if after == version {
-                return words;
+                return (words, version);
             }
             // The acquire that the relaxed load above was not.
             version = self.version.load_with(Acquire);
         }
+    }
+
+    /// The words before the replacement that made `version`, if nobody has begun the next one.
+    pub(crate) fn load_before(&self, version: u32) -> [C::Bits; N] {
+        self.copy_of(version.wrapping_sub(1), 0)
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load_with(Acquire)
+    }
+
+    fn copy_of<const M: usize>(&self, version: u32, first: usize) -> [C::Bits; M] {
+        let [even, odd] = &self.copies;
+        let copy = if version & 1 == 0 { even } else { odd };
+        let mut words = [C::NONE; M];
+        for (word, cell) in words.iter_mut().zip(copy.iter().skip(first)) {
+            *word = cell.bits();
+        }
+        words
     }
 
     /// Replaces the words. All who do so have had the right to write from the same [`Writing`].
