@@ -203,7 +203,8 @@ pub struct Refusals {
     pub asked_wait: u64,
 }
 
-/// What a breaker did.
+/// What executions saw a breaker do. What it was told by hand, or by permits of somebody's own, is not
+/// among it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
