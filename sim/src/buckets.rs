@@ -54,8 +54,17 @@ impl Buckets {
         }
     }
 
-    /// Holds an answer to them: whether one request and `tokens` were there at `now`, or until when not.
+    /// Holds what whoever takes is told to them: whether one request and `tokens` were there at `now`,
+    /// or until when not.
     pub(crate) fn check(&mut self, now: u64, tokens: u64, refused_until: Option<u64>) {
+        if refused_until.is_some() {
+            self.both(tokens).into_iter().for_each(|(bucket, _)| bucket.read(now));
+        }
+        self.check_look(now, tokens, refused_until);
+    }
+
+    /// The same of who only looks, which moves nothing.
+    pub(crate) fn check_look(mut self, now: u64, tokens: u64, refused_until: Option<u64>) {
         let limit = self.tokens.per_minute;
         if limit > 0 && tokens > limit {
             assert!(refused_until == Some(u64::MAX), "more than there ever are: {refused_until:?}");
@@ -105,8 +114,8 @@ impl Buckets {
         }
     }
 
-    /// Tokens that must be there, if a request is and there is no debt.
-    pub(crate) fn there(&mut self, now: u64) -> Option<u64> {
+    /// Tokens that must be there, if a request is and there is no debt: whoever looks moves nothing.
+    pub(crate) fn there(mut self, now: u64) -> Option<u64> {
         let left = self.tokens.left(now);
         (self.longest_wait(now, 0) == 0).then_some(left)
     }
@@ -150,7 +159,9 @@ impl Bucket {
     }
 
     fn take(&mut self, now: u64, count: u64) -> Part {
-        self.read(now);
+        if self.per_minute > 0 {
+            self.read(now);
+        }
         let (earliest, latest) = (self.earliest.max(now * NANOS), self.latest.max(now * NANOS));
         let (price, price_up) = (self.price(count), self.price_up(count));
         if self.per_minute > 0 {

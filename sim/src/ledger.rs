@@ -527,8 +527,8 @@ impl Ledger {
         let number = by_hand.unwrap_or(self.current);
         let until = taken.err().map(|limited| limited.admits_at);
         self.note(format_args!("{who} {number} takes {tokens}: {until:?}"));
-        self.answers(now, tokens, until);
         let Some(buckets) = &mut self.buckets else { return };
+        buckets.check(now, tokens.into(), until.map(Instant::as_micros));
         if let Ok(taken) = taken {
             let parts = buckets.take(now, tokens.into());
             self.held.push(Held { by_hand, taken, tokens, parts, now });
@@ -554,13 +554,10 @@ impl Ledger {
     /// It was asked whether it would have them at `at`.
     pub(crate) fn looked(&mut self, at: u64, tokens: u32, seen: Result<(), Limited>) {
         let until = seen.err().map(|limited| limited.admits_at);
-        self.answers(at, tokens, until);
+        if let Some(buckets) = self.buckets {
+            buckets.check_look(at, tokens.into(), until.map(Instant::as_micros));
+        }
         self.calls[self.current].limited = until;
-    }
-
-    fn answers(&mut self, at: u64, tokens: u32, until: Option<Instant>) {
-        let Some(buckets) = &mut self.buckets else { return };
-        buckets.check(at, tokens.into(), until.map(Instant::as_micros));
     }
 
     /// What was taken is given back.
@@ -734,10 +731,9 @@ impl Ledger {
         let under_way = self.under_way().count();
         assert!(under_way == 0, "{under_way} attempts are under way at rest");
         assert!(self.held.is_empty(), "{} reservations are held at rest", self.held.len());
-        if let (Some(limiter), Some(buckets)) = (&shared.limiter, &mut self.buckets) {
+        if let (Some(limiter), Some(buckets)) = (&shared.limiter, self.buckets) {
             let now = self.timeline.clock();
             let left = buckets.there(now);
-            // Looked at in any case: it may find the clock set back.
             let there = limiter.look(Instant::from_micros(now), left.unwrap_or(0) as u32);
             assert!(left.is_none() || there.is_ok(), "{left:?} tokens are left, and {there:?}");
         }
