@@ -837,5 +837,5 @@ impl Trace {
 }
 
 /// A breaker opens at the beginning of a tick of its own.
-const TICK: u64 = 1 << 15;
+const TICK: u64 = 1 << 14;
 const PARTS: usize = Part::Closed as usize + 1;
