@@ -50,8 +50,10 @@ pub(crate) struct Ledger {
     promised: Vec<Promised>,
     /// Of the clock: what was old before one may look young after it.
     steps: u64,
-    /// Late outcomes before it was half-open.
-    late_before: u64,
+    /// Epochs of probes: one begins when they are replaced, too.
+    epoch: u64,
+    /// Outcomes of this epoch's probes that came late.
+    late: u64,
     /// What the readings had climbed when the shared state was made.
     climbed: u64,
 }
@@ -85,13 +87,16 @@ struct Attempt {
     /// The deadline comes first.
     cut: bool,
     probe: bool,
+    /// Of that epoch, if it is a probe.
+    epoch: u64,
     /// The closed phase in which it began, if it is no probe.
     phase: Option<u64>,
     steps: u64,
 }
 
-/// An outcome of an attempt that began in this closed phase.
+/// An outcome of an attempt that began in this closed phase, or of a probe of this epoch.
 struct Telling {
+    probe: bool,
     call: usize,
     now: u64,
     took: u64,
@@ -190,7 +195,8 @@ impl Ledger {
             takings: 0,
             promised: Vec::new(),
             steps: 0,
-            late_before: 0,
+            epoch: 0,
+            late: 0,
             climbed: 0,
         }
     }
@@ -199,7 +205,8 @@ impl Ledger {
     pub(crate) fn forget(&mut self, shared: &Shared) {
         (self.counts, self.baseline) = ([0; PARTS], [0; PARTS]);
         (self.calls_begun, self.attempts_made, self.hedges) = (0, 0, 0);
-        (self.opened, self.half_open, self.late_before) = (None, false, 0);
+        (self.opened, self.half_open) = (None, false);
+        self.next_epoch();
         (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
         self.buckets = shared.limiter.as_ref().map(|limiter| Buckets::new(&limiter.rule()));
         self.climbed = self.timeline.climbed();
@@ -278,10 +285,14 @@ impl Ledger {
             let young = self.under_way().filter(|probe| young(probe)).count();
             let most = breaker.rule().probe_count() as usize;
             assert!(young < most, "call {call} is probe {} of {most}", young + 1);
+            // None is left of those before.
+            if let Phase::HalfOpen { in_flight: 1, .. } = breaker.circuit().phase() {
+                self.next_epoch();
+            }
         }
         assert!(self.opened.is_none(), "call {call} attempts while the breaker is open");
 
-        let (entry, steps) = (&mut self.calls[call], self.steps);
+        let (entry, steps, epoch) = (&mut self.calls[call], self.steps, self.epoch);
         entry.attempts += 1;
         let (number, terms) = (entry.attempts, entry.terms);
         let (began, not_before) = (entry.began.unwrap_or(now), entry.not_before);
@@ -294,7 +305,8 @@ impl Ledger {
             entry.besides = Besides::default();
         }
         entry.promised = None;
-        let attempt = Attempt { number, granted: now, ends, cut, probe: half_open, phase, steps };
+        let (granted, probe) = (now, half_open);
+        let attempt = Attempt { number, granted, ends, cut, probe, epoch, phase, steps };
         entry.under_way.push(attempt);
         let most = if terms.hedges { 2 } else { 1 };
         self.attempts_made += 1;
@@ -396,7 +408,7 @@ impl Ledger {
                 let early = now < until && now + 60 * S > since;
                 assert!(!early, "the breaker is half-open {} µs early", until - now);
                 self.half_open = true;
-                self.late_before = shared.metrics.raw().breaker.late_outcomes;
+                self.next_epoch();
                 self.count(Part::HalfOpened);
             }
             Event::Closed => {
@@ -460,8 +472,10 @@ impl Ledger {
         result: Option<Result<(), Fault>>,
         shared: &Shared,
     ) {
+        let probe = self.holds_permit(&attempt);
         let closed = self.opened.is_none() && !self.half_open;
-        if shared.breaker.is_none() || !closed || attempt.phase != Some(self.phase) {
+        let counts = probe || closed && attempt.phase == Some(self.phase);
+        if shared.breaker.is_none() || !counts {
             return;
         }
         let class = match result {
@@ -475,6 +489,7 @@ impl Ledger {
             return;
         }
         self.telling = Some(Telling {
+            probe,
             call,
             now,
             took: now.saturating_sub(attempt.granted),
@@ -491,7 +506,12 @@ impl Ledger {
             return;
         };
         let call = told.call;
-        if shared.metrics.raw().breaker.late_outcomes > told.late {
+        let late = shared.metrics.raw().breaker.late_outcomes > told.late;
+        if told.probe {
+            self.late += u64::from(late);
+            return;
+        }
+        if late {
             assert!(told.old && !opened, "what became of call {call} comes late");
             return;
         }
@@ -675,13 +695,13 @@ impl Ledger {
             assert!(under_way <= slots.slots() as usize, "{under_way} attempts at once");
         }
         if let Some(breaker) = &shared.breaker {
-            let late = raw.breaker.late_outcomes - self.late_before;
             if let Phase::HalfOpen { in_flight, .. } = breaker.circuit().phase() {
+                let probes = self.under_way().filter(|attempt| self.holds_permit(attempt)).count();
                 // An outcome that comes late keeps its probe's place until the lease is over.
-                let probes = self.under_way().filter(|attempt| attempt.probe).count() as u64;
+                let held = probes as u64 + self.late;
                 assert!(
-                    u64::from(in_flight) <= probes + late,
-                    "{in_flight} permits are held by {probes} probes"
+                    u64::from(in_flight) == held,
+                    "{in_flight} permits are held by {held} probes"
                 );
             }
         }
@@ -756,6 +776,15 @@ impl Ledger {
     /// Calls, attempts, and second ones, since the shared state was made.
     pub(crate) const fn totals(&self) -> [u64; 3] {
         [self.calls_begun, self.attempts_made, self.hedges]
+    }
+
+    const fn next_epoch(&mut self) {
+        (self.epoch, self.late) = (self.epoch + 1, 0);
+    }
+
+    /// Whether the breaker counts it among its probes.
+    const fn holds_permit(&self, attempt: &Attempt) -> bool {
+        self.half_open && attempt.probe && attempt.epoch == self.epoch
     }
 
     /// Those still under way are of an epoch that is over.
