@@ -27,6 +27,8 @@ pub(crate) struct Ledger {
     calls_begun: u64,
     attempts_made: u64,
     hedges: u64,
+    /// Tasks were polled so often, since the first.
+    polls: u64,
     /// The counts when the metrics were last reset.
     baseline: [u64; PARTS],
     /// When the breaker opened, by the clock, while it is open.
@@ -182,6 +184,7 @@ impl Ledger {
             calls_begun: 0,
             attempts_made: 0,
             hedges: 0,
+            polls: 0,
             baseline: [0; PARTS],
             opened: None,
             half_open: false,
@@ -670,6 +673,14 @@ impl Ledger {
 
     // --- What must hold -------------------------------------------------------------------------
 
+    /// Before every poll and whenever time goes on: every caller ends.
+    pub(crate) fn check_ends(&mut self) {
+        self.polls += 1;
+        let (polls, world) = (self.polls, self.timeline.world());
+        assert!(polls <= MOST_POLLS, "a caller never ends: {polls} polls by {world} µs");
+        assert!(world <= MOST_TIME, "a caller never ends: {world} µs with {polls} polls");
+    }
+
     /// After every poll: parts add up, slots and permits are where the attempts are, retries are paid.
     pub(crate) fn check(&mut self, shared: &Shared) {
         self.told(shared, false);
@@ -867,4 +878,7 @@ impl Trace {
 
 /// A breaker opens at the beginning of a tick of its own.
 const TICK: u64 = 1 << 14;
+/// Each more than ten times what any of 10 000 seeds takes.
+const MOST_POLLS: u64 = 100_000;
+const MOST_TIME: u64 = 100_000 * S;
 const PARTS: usize = Part::Closed as usize + 1;

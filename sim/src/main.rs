@@ -1,6 +1,9 @@
 //! Runs seeds and says which broke a promise, with the command that runs that one again.
 
-use std::process::ExitCode;
+use core::time::Duration;
+use std::process::{ExitCode, exit};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
 
 use steadfast_sim::run;
 
@@ -15,12 +18,14 @@ fn main() -> ExitCode {
         // The report says it, and the replay shows where.
         std::panic::set_hook(Box::new(|_| {}));
     }
+    let (begins, begun) = channel();
+    thread::spawn(move || watch(first, &begun));
     let began = std::time::Instant::now();
     for seed in first..first.saturating_add(count) {
+        let _ = begins.send(seed);
         let report = run(seed, only.is_some());
         if let Some(violation) = report.violation {
-            eprintln!("seed {seed}: {violation}");
-            eprintln!("replay: cargo run --release -p steadfast-sim -- --seed {seed}");
+            broken(seed, &violation);
             return ExitCode::FAILURE;
         }
         hash = hash.rotate_left(1) ^ report.hash;
@@ -34,6 +39,25 @@ fn main() -> ExitCode {
     );
     eprintln!("in {:.1?}", began.elapsed());
     ExitCode::SUCCESS
+}
+
+fn broken(seed: u64, violation: &str) {
+    eprintln!("seed {seed}: {violation}");
+    eprintln!("replay: cargo run --release -p steadfast-sim -- --seed {seed}");
+}
+
+/// Ends it all when the seed under way does not end: of a loop within one poll no ledger knows.
+fn watch(mut seed: u64, begun: &Receiver<u64>) {
+    loop {
+        match begun.recv_timeout(LONGEST) {
+            Ok(next) => seed = next,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                broken(seed, "a poll never ends");
+                exit(1);
+            }
+        }
+    }
 }
 
 struct Orders {
@@ -57,3 +81,6 @@ impl Orders {
         Some(orders)
     }
 }
+
+/// For a seed, which takes hundredths of a second; printed, some seconds.
+const LONGEST: Duration = Duration::from_secs(60);

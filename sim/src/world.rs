@@ -130,8 +130,10 @@ impl World<'_> {
     fn run(&self, mut executor: Executor<'_>, dice: &mut Dice, horizon: u64) {
         let mut disturbances = self.disturbances(dice, horizon);
         loop {
+            self.book().check_ends();
             while executor.poll_one(|ready| dice.below(ready as u64) as usize) {
                 self.book().check(self.shared);
+                self.book().check_ends();
             }
             self.book().check_times(self.shared);
             if executor.is_over() {
