@@ -82,6 +82,11 @@ impl Buckets {
         assert!(wait <= longest.div_ceil(NANOS), "refused for {wait} µs, and {longest} ns lack");
     }
 
+    /// Whether the clock was set back behind one of them, and nobody took since.
+    pub(crate) const fn is_set_back(&self, now: u64) -> bool {
+        self.requests.is_set_back(now) || self.tokens.is_set_back(now)
+    }
+
     /// It keeps its share.
     pub(crate) fn follow(&mut self, rule: &LimitRule) {
         let next = Self::new(rule);
@@ -149,13 +154,16 @@ impl Bucket {
 
     /// A clock that was set back by more than about nine seconds stood still.
     fn read(&mut self, now: u64) {
-        let second = |micros: u64| micros >> SECOND_SHIFT;
-        if second(self.moved) > second(now) + 8 {
+        if self.is_set_back(now) {
             let still = |full: u64, since| now * NANOS + full.saturating_sub(since);
             self.earliest = still(self.earliest, self.moved * NANOS);
             self.latest = still(self.latest, self.began());
             self.moved = now;
         }
+    }
+
+    const fn is_set_back(&self, now: u64) -> bool {
+        self.moved >> SECOND_SHIFT > (now >> SECOND_SHIFT) + 8
     }
 
     fn take(&mut self, now: u64, count: u64) -> Part {

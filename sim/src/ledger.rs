@@ -5,7 +5,9 @@ use core::{array, fmt};
 use std::sync::Arc;
 
 use steadfast::policy::{Event, Made, Stage};
-use steadfast::state::{Limit as _, LimitRule, Limited, Phase, Snapshot, State, Taken};
+use steadfast::state::{
+    Breaker, Limit as _, LimitRule, Limited, Mode, Phase, Snapshot, State, Taken, Transition,
+};
 use steadfast::{Budget, Class, Classify as _, Error, Instant, Reason, Retry};
 
 use crate::buckets::{Buckets, Parts};
@@ -31,9 +33,17 @@ pub(crate) struct Ledger {
     polls: u64,
     /// The counts when the metrics were last reset.
     baseline: [u64; PARTS],
-    /// When the breaker opened, by the clock, while it is open.
-    opened: Option<u64>,
+    /// What the breaker was told to do.
+    mode: Mode,
+    orders: u64,
+    /// While it is open.
+    open: Option<Open>,
     half_open: bool,
+    /// Openings since it was last closed, up to 15; and those that were longer than the first.
+    level: u32,
+    grown: u64,
+    /// Attempts that its mode alone admitted.
+    shadowed: u64,
     /// Closed phases and what is not, each with a number.
     phase: u64,
     /// Of the closed phase.
@@ -94,6 +104,15 @@ struct Attempt {
     /// The closed phase in which it began, if it is no probe.
     phase: Option<u64>,
     steps: u64,
+}
+
+/// An open period, by the clock.
+#[derive(Clone, Copy)]
+struct Open {
+    since: u64,
+    /// Nobody is let through before, and somebody is from then on.
+    least: u64,
+    most: u64,
 }
 
 /// An outcome of an attempt that began in this closed phase, or of a probe of this epoch.
@@ -186,8 +205,13 @@ impl Ledger {
             hedges: 0,
             polls: 0,
             baseline: [0; PARTS],
-            opened: None,
+            mode: Mode::Normal,
+            orders: 0,
+            open: None,
             half_open: false,
+            level: 0,
+            grown: 0,
+            shadowed: 0,
             phase: 0,
             outcomes: Outcomes::default(),
             telling: None,
@@ -208,9 +232,8 @@ impl Ledger {
     pub(crate) fn forget(&mut self, shared: &Shared) {
         (self.counts, self.baseline) = ([0; PARTS], [0; PARTS]);
         (self.calls_begun, self.attempts_made, self.hedges) = (0, 0, 0);
-        (self.opened, self.half_open) = (None, false);
-        self.next_epoch();
-        (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
+        (self.mode, self.orders, self.grown, self.shadowed) = (Mode::Normal, 0, 0, 0);
+        self.close();
         self.buckets = shared.limiter.as_ref().map(|limiter| Buckets::new(&limiter.rule()));
         self.climbed = self.timeline.climbed();
     }
@@ -275,8 +298,9 @@ impl Ledger {
         self.note(format_args!("call {call} attempts"));
         self.told(shared, false);
         self.starts(call, now);
-        let phase = (!self.half_open).then_some(self.phase);
-        let half_open = self.half_open;
+        let shadowed = self.is_shadowed(shared);
+        let phase = (!self.half_open && !shadowed).then_some(self.phase);
+        let half_open = self.half_open && !shadowed;
         if half_open {
             let breaker = shared.breaker.as_ref().expect("it moved");
             let lease = breaker.rule().lease_for().as_micros() as u64;
@@ -293,7 +317,8 @@ impl Ledger {
                 self.next_epoch();
             }
         }
-        assert!(self.opened.is_none(), "call {call} attempts while the breaker is open");
+        let open = self.open.is_some() && !shadowed;
+        assert!(!open, "call {call} attempts while the breaker is open: {:?}", self.mode);
 
         let (entry, steps, epoch) = (&mut self.calls[call], self.steps, self.epoch);
         entry.attempts += 1;
@@ -336,7 +361,7 @@ impl Ledger {
     pub(crate) fn no_second(&mut self, call: usize, reason: Option<Reason>, shared: &Shared) {
         self.note(format_args!("call {call} does not hedge"));
         let entry = &self.calls[call];
-        let closed = self.opened.is_none() && !self.half_open;
+        let closed = self.is_closed();
         let asked = closed && entry.attempts < entry.terms.attempts;
         // All is asked for before the budget, which tells nobody.
         let unpaid = asked && reason.is_none();
@@ -397,27 +422,28 @@ impl Ledger {
             Event::Refused { stage, reason: Reason::Limited, wait } => {
                 self.limited(call, stage, wait, now)
             }
+            Event::Refused { stage, reason: Reason::BreakerOpen, .. } => self.refuses(stage, now),
             Event::Opened => {
-                self.end_probes();
-                self.phase += 1;
-                (self.opened, self.half_open) = (Some(now), false);
+                let rule = shared.breaker.as_ref().expect("it moved").rule();
+                assert!(self.mode != Mode::ForcedClosed, "the breaker opens, forced closed");
+                self.level = (self.level + 1).min(15);
+                let period = rule.open_period(self.level);
+                self.grown += u64::from(period > rule.open_for());
+                let least = now + period.as_micros() as u64;
+                self.opens(Open { since: now, least, most: least + TICK });
                 self.count(Part::Opened);
             }
             Event::HalfOpened => {
-                let rule = shared.breaker.as_ref().expect("it moved").rule();
-                let since = self.opened.take().unwrap_or(0);
-                let until = since + rule.open_for().as_micros() as u64;
-                // A clock that steps back by more than a minute finds the period over.
-                let early = now < until && now + 60 * S > since;
-                assert!(!early, "the breaker is half-open {} µs early", until - now);
+                let Some(open) = self.open.take() else { panic!("half-open, and was not open") };
+                assert!(self.mode != Mode::ForcedOpen, "the breaker is half-open, forced open");
+                let early = now < open.least && !open.is_forgotten(now);
+                assert!(!early, "the breaker is half-open {} µs early", open.least - now);
                 self.half_open = true;
                 self.next_epoch();
                 self.count(Part::HalfOpened);
             }
             Event::Closed => {
-                self.end_probes();
-                self.half_open = false;
-                (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
+                self.close();
                 self.count(Part::Closed);
             }
             _ => {}
@@ -464,6 +490,89 @@ impl Ledger {
         }
     }
 
+    // --- What an operator tells the breaker -----------------------------------------------------
+
+    /// Sets the breaker's mode.
+    pub(crate) fn force(&mut self, mode: Mode, shared: &Shared) {
+        let Some(breaker) = &shared.breaker else { return };
+        let now = self.timeline.clock();
+        let moved = breaker.force(Instant::from_micros(now), mode);
+        self.note(format_args!("the breaker's mode is {mode}: {moved:?}"));
+        self.orders += 1;
+        let (had, was) = (core::mem::replace(&mut self.mode, mode), self.state());
+        // Until it is no longer forced, and not a tick of its own longer.
+        let open = Open { since: now, least: 0, most: now };
+        match mode {
+            _ if mode == had => {}
+            Mode::ForcedOpen => self.opens(open),
+            Mode::ForcedClosed if was == State::Closed => {
+                self.phase += 1;
+                self.outcomes.go_on();
+            }
+            Mode::ForcedClosed => self.close(),
+            Mode::Normal | Mode::Shadow => {
+                self.open = self.open.map(|was| if had == Mode::ForcedOpen { open } else { was });
+            }
+        }
+        self.moved(was, moved);
+        if had == Mode::ForcedOpen && mode != had {
+            let circuit = breaker.circuit();
+            let admits = circuit.would_admit(breaker.rule(), Instant::from_micros(now));
+            assert!(admits, "forced open no longer, and refuses: {circuit:?}");
+        }
+    }
+
+    /// Closes it and has it forget what it counted, unless it is forced open.
+    pub(crate) fn reset_breaker(&mut self, shared: &Shared) {
+        let Some(breaker) = &shared.breaker else { return };
+        let moved = breaker.reset();
+        self.note(format_args!("the breaker is reset: {moved:?}"));
+        self.orders += 1;
+        let was = self.state();
+        match self.mode {
+            Mode::ForcedOpen => self.level = 0,
+            _ => self.close(),
+        }
+        self.moved(was, moved);
+    }
+
+    /// What was said of an order is what came of it.
+    fn moved(&self, was: State, said: Option<Transition>) {
+        let moved = match self.state() {
+            is if is == was => None,
+            State::Closed => Some(Transition::Closed),
+            State::Open => Some(Transition::Opened),
+            State::HalfOpen => Some(Transition::HalfOpened),
+        };
+        assert!(said == moved, "the order brings {moved:?}, and says {said:?}");
+    }
+
+    const fn state(&self) -> State {
+        match (&self.open, self.half_open) {
+            (Some(_), _) => State::Open,
+            (None, true) => State::HalfOpen,
+            (None, false) => State::Closed,
+        }
+    }
+
+    /// Whether the attempt that begins was admitted by the mode alone.
+    fn is_shadowed(&mut self, shared: &Shared) -> bool {
+        let shadowed = shared.metrics.raw().breaker.shadowed;
+        let is = core::mem::replace(&mut self.shadowed, shadowed) < shadowed;
+        assert!(!is || self.mode == Mode::Shadow && !self.is_closed(), "not refused, and shadowed");
+        is
+    }
+
+    /// A policy is refused by the breaker, by a reading of `now` or, of a retry, of an instant to come.
+    fn refuses(&self, stage: Stage, now: u64) {
+        let mode = self.mode;
+        assert!(!matches!(mode, Mode::ForcedClosed | Mode::Shadow), "it refuses: {mode:?}");
+        assert!(!self.is_closed(), "the breaker is closed, and refuses");
+        let open = self.open.filter(|_| stage == Stage::Breaker && mode == Mode::Normal);
+        let over = open.is_some_and(|open| open.most <= now);
+        assert!(!over, "the breaker refuses when its open period is over");
+    }
+
     // --- What the breaker is told ---------------------------------------------------------------
 
     /// An attempt that ended is about to be reported.
@@ -476,8 +585,7 @@ impl Ledger {
         shared: &Shared,
     ) {
         let probe = self.holds_permit(&attempt);
-        let closed = self.opened.is_none() && !self.half_open;
-        let counts = probe || closed && attempt.phase == Some(self.phase);
+        let counts = probe || self.is_closed() && attempt.phase == Some(self.phase);
         if shared.breaker.is_none() || !counts {
             return;
         }
@@ -520,7 +628,9 @@ impl Ledger {
         }
         let (window, breaker) = (shared.window.as_ref(), shared.breaker.as_ref());
         self.outcomes.enter(window, told.now, told.failed, told.took);
+        let spared = self.mode == Mode::ForcedClosed;
         let opens = breaker.is_some_and(|breaker| self.outcomes.open(breaker.rule(), window));
+        let opens = opens && !spared;
         assert!(opens || !opened, "the breaker opens by call {call}, and nothing says so");
         assert!(opened || !opens, "the breaker does not open by call {call}");
     }
@@ -581,6 +691,11 @@ impl Ledger {
             buckets.check_look(at, tokens.into(), until.map(Instant::as_micros));
         }
         self.calls[self.current].limited = until;
+    }
+
+    /// Whether nobody has taken since the clock was set back behind the limiter.
+    pub(crate) fn is_set_back(&self, at: Instant) -> bool {
+        self.buckets.is_some_and(|buckets| buckets.is_set_back(at.as_micros()))
     }
 
     /// What was taken is given back.
@@ -706,6 +821,7 @@ impl Ledger {
             assert!(under_way <= slots.slots() as usize, "{under_way} attempts at once");
         }
         if let Some(breaker) = &shared.breaker {
+            self.check_modes(breaker);
             if let Phase::HalfOpen { in_flight, .. } = breaker.circuit().phase() {
                 let probes = self.under_way().filter(|attempt| self.holds_permit(attempt)).count();
                 // An outcome that comes late keeps its probe's place until the lease is over.
@@ -746,15 +862,35 @@ impl Ledger {
         if let Some((call, what)) = late {
             panic!("call {call} outlives its {what}");
         }
-        if let (Some(breaker), Some(opened)) = (&shared.breaker, self.opened) {
+        if let (Some(breaker), Some(open)) = (&shared.breaker, &self.open) {
             let at = Instant::from_micros(now);
-            let open_for = breaker.rule().open_for();
-            let over = now > opened + open_for.as_micros() as u64 + TICK;
-            let open = breaker.state(at) == State::Open;
-            assert!(!(over && open), "the breaker is open for too long");
-            let remaining = breaker.remaining(at);
-            assert!(remaining <= open_for, "the breaker remains open for {remaining:?}");
+            let refuses = breaker.state(at) == State::Open;
+            let forced = self.mode == Mode::ForcedOpen;
+            let (early, over) = (now < open.least && !open.is_forgotten(now), open.most <= now);
+            assert!(refuses || !forced && !early, "the breaker is open for too short");
+            assert!(!refuses || forced || !over, "the breaker is open for too long");
+            let (remaining, period) =
+                (breaker.remaining(at), breaker.rule().open_period(self.level));
+            assert!(remaining <= period, "the breaker remains open for {remaining:?}");
         }
+    }
+
+    /// The breaker is in the phase and at the level that it came to, and does as it was told.
+    fn check_modes(&self, breaker: &Breaker) {
+        let (circuit, is) = (breaker.circuit(), self.state());
+        let phase = match circuit.phase() {
+            Phase::Closed { .. } => State::Closed,
+            Phase::Open { .. } => State::Open,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+        };
+        assert!(phase == is, "the breaker is {phase}, and should be {is}");
+        let (mode, level) = (circuit.mode(), circuit.level());
+        assert!(mode == self.mode, "the breaker's mode is {mode}, and should be {}", self.mode);
+        assert!(level == self.level, "it opened {} times, and says {level}", self.level);
+        let admits_at =
+            circuit.admits_at(breaker.rule(), Instant::from_micros(self.timeline.clock()));
+        let forced = self.mode == Mode::ForcedOpen;
+        assert!(forced == (admits_at == Instant::MAX), "{mode}, and it admits at {admits_at:?}");
     }
 
     /// When nothing runs: all is given back, and the breaker has a way out.
@@ -771,10 +907,15 @@ impl Ledger {
         if let Some(breaker) = &shared.breaker {
             let now = Instant::from_micros(self.timeline.clock());
             let (circuit, rule) = (breaker.circuit(), breaker.rule());
+            let circuit = match self.mode {
+                Mode::ForcedOpen => circuit.force(now, Mode::Normal).0,
+                _ => circuit,
+            };
             let at = circuit.admits_at(rule, now);
             let admits = circuit.would_admit(rule, at);
             // A clock that stepped back adds a minute and a bit at most.
-            let longest = rule.open_for().max(rule.lease_for()) + Duration::from_secs(65);
+            let longest =
+                rule.open_period(self.level).max(rule.lease_for()) + Duration::from_secs(65);
             assert!(at.since(now) <= longest, "refused until {at:?}: {breaker:?}");
             assert!(admits, "the breaker never admits: {breaker:?}");
         }
@@ -784,9 +925,26 @@ impl Ledger {
         (self.trace.hash, self.trace.events)
     }
 
-    /// Calls, attempts, and second ones, since the shared state was made.
-    pub(crate) const fn totals(&self) -> [u64; 3] {
-        [self.calls_begun, self.attempts_made, self.hedges]
+    /// Calls, attempts, second ones, longer open periods and orders, since the shared state was made.
+    pub(crate) const fn totals(&self) -> [u64; 5] {
+        [self.calls_begun, self.attempts_made, self.hedges, self.grown, self.orders]
+    }
+
+    const fn is_closed(&self) -> bool {
+        self.open.is_none() && !self.half_open
+    }
+
+    fn opens(&mut self, open: Open) {
+        self.end_probes();
+        self.phase += 1;
+        (self.open, self.half_open) = (Some(open), false);
+    }
+
+    /// With nothing counted, in a phase of its own.
+    fn close(&mut self) {
+        self.end_probes();
+        (self.open, self.half_open, self.level) = (None, false, 0);
+        (self.phase, self.outcomes) = (self.phase + 1, Outcomes::default());
     }
 
     const fn next_epoch(&mut self) {
@@ -811,6 +969,13 @@ impl Ledger {
 
     fn under_way(&self) -> impl Iterator<Item = &Attempt> {
         self.calls.iter().flat_map(|call| &call.under_way)
+    }
+}
+
+impl Open {
+    /// A clock that steps back by more than a minute finds the period over.
+    const fn is_forgotten(self, now: u64) -> bool {
+        now + 60 * S <= self.since
     }
 }
 

@@ -13,7 +13,8 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let (first, count) = only.map_or((from, seeds), |seed| (seed, 1));
-    let (mut hash, mut events, mut calls, mut attempts, mut hedges) = (0_u64, 0, 0, 0, 0);
+    let (mut hash, mut events, mut calls, mut attempts) = (0_u64, 0, 0, 0);
+    let (mut hedges, mut grown, mut orders) = (0, 0, 0);
     if only.is_none() {
         // The report says it, and the replay shows where.
         std::panic::set_hook(Box::new(|_| {}));
@@ -33,9 +34,12 @@ fn main() -> ExitCode {
         calls += report.calls;
         attempts += report.attempts;
         hedges += report.hedges;
+        grown += report.grown;
+        orders += report.orders;
     }
     println!(
-        "{count} seeds from {first}: {calls} calls, {attempts} attempts ({hedges} beside another), {events} events; trace {hash:016x}",
+        "{count} seeds from {first}: {calls} calls, {attempts} attempts ({hedges} beside another), \
+         {grown} longer open periods, {orders} orders, {events} events; trace {hash:016x}",
     );
     eprintln!("in {:.1?}", began.elapsed());
     ExitCode::SUCCESS

@@ -76,12 +76,20 @@ impl Outcomes {
         self.seen.push(Outcome { slice: self.latest, failed, slow });
     }
 
+    /// A closed phase begins that goes on from them; its window begins anew.
+    pub(crate) const fn go_on(&mut self) {
+        (self.since, self.latest) = (self.seen.len(), 0);
+    }
+
     /// Whether they open it, by its own rule or by its window.
     pub(crate) fn open(&self, rule: &Rule, window: Option<&Watched>) -> bool {
         let trip = rule.trip();
         let last = self.seen.iter().rev().take(trip.window() as usize);
         let failures = last.filter(|outcome| outcome.failed).count();
-        failures >= trip.failures() as usize || window.is_some_and(|window| self.judged_by(window))
+        // More than enough from when it was forced closed: a success opens it no more than ever.
+        let failed = self.seen.last().is_some_and(|outcome| outcome.failed);
+        failed && failures >= trip.failures() as usize
+            || window.is_some_and(|window| self.judged_by(window))
     }
 
     fn judged_by(&self, &Watched { ref rule, slices, .. }: &Watched) -> bool {

@@ -128,7 +128,13 @@ fn rule(dice: &mut Dice, judged: bool) -> Rule {
         false => Rule::try_new(failures as u32, outcomes as u32, open_for),
     };
     let rule = rule.unwrap_or_else(|error| panic!("{error}")).probes(dice.between(1, 5) as u32);
-    if dice.chance(70) { rule } else { rule.lease(micros(dice.scale(50 * MS, 300 * S))) }
+    let rule =
+        if dice.chance(70) { rule } else { rule.lease(micros(dice.scale(50 * MS, 300 * S))) };
+    if dice.chance(50) {
+        return rule;
+    }
+    let first = rule.open_for().as_micros() as u64;
+    rule.open_growth(dice.between(11, 100) as u32, micros(dice.scale(first, 86_400 * S)))
 }
 
 pub(crate) fn limits(dice: &mut Dice) -> LimitRule {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
 use steadfast::policy::{Event, Made};
-use steadfast::state::LimitRule;
+use steadfast::state::{LimitRule, Mode};
 use steadfast::{Clock, Error, Instant, Observe, OrElseError, Policy, Sleep};
 
 use crate::clock::{Scale, Timeline, Until};
@@ -33,6 +33,10 @@ pub struct Report {
     pub attempts: u64,
     /// Of those, made while another one was under way.
     pub hedges: u64,
+    /// Times that a breaker opened for longer than at first.
+    pub grown: u64,
+    /// What an operator told breakers.
+    pub orders: u64,
     /// The promise that was broken, if one was.
     pub violation: Option<String>,
 }
@@ -44,7 +48,7 @@ pub fn run(seed: u64, print: bool) -> Report {
     let clock = dice.scale(1, 1 << 44);
     let timeline = Arc::new(Timeline::new(clock, Dice::new(dice.bits())));
     let ledger = Mutex::new(Ledger::new(Arc::clone(&timeline), print));
-    let mut totals = [0; 3];
+    let mut totals = [0; 5];
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // The shared state lives on, as in memory that a reboot keeps, or is made anew.
         for _ in 0..dice.between(1, 2) {
@@ -75,8 +79,8 @@ pub fn run(seed: u64, print: bool) -> Report {
     if print {
         println!("trace {hash:016x}");
     }
-    let [calls, attempts, hedges] = totals;
-    Report { hash, events, calls, attempts, hedges, violation }
+    let [calls, attempts, hedges, grown, orders] = totals;
+    Report { hash, events, calls, attempts, hedges, grown, orders, violation }
 }
 
 /// From one reboot to the next.
@@ -94,6 +98,8 @@ enum Disturbance {
     Disorder(u64),
     Reset,
     Limits(LimitRule),
+    Force(Mode),
+    ResetBreaker,
     Reboot,
 }
 
@@ -185,6 +191,15 @@ impl World<'_> {
             let limits = Disturbance::Limits(plan::limits(dice));
             disturbances.push((begin + dice.below(horizon), limits));
         }
+        for _ in 0..if dice.chance(30) { dice.between(1, 6) } else { 0 } {
+            let [back, forced @ ..] = Mode::ALL;
+            let what = match dice.chance(20) {
+                true => Disturbance::ResetBreaker,
+                false if dice.chance(40) => Disturbance::Force(back),
+                false => Disturbance::Force(dice.pick(forced)),
+            };
+            disturbances.push((begin + dice.below(horizon), what));
+        }
         if dice.chance(40) {
             disturbances.push((begin + dice.below(horizon), Disturbance::Reboot));
         }
@@ -217,6 +232,8 @@ impl World<'_> {
                     self.book().limits(&rule);
                 }
             }
+            Disturbance::Force(mode) => self.book().force(mode, self.shared),
+            Disturbance::ResetBreaker => self.book().reset_breaker(self.shared),
             Disturbance::Reboot => {
                 if held(&self.dice).chance(50) {
                     timeline.step_clock(i64::MIN);

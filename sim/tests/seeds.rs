@@ -12,14 +12,18 @@ fn a_seed_is_the_whole_run() {
 
 #[test]
 fn a_hundred_seeds_hold() {
-    let (mut calls, mut attempts, mut hedges) = (0, 0, 0);
+    let (mut calls, mut attempts, mut hedges, mut grown, mut orders) = (0, 0, 0, 0, 0);
     for seed in 0..100 {
         let report = run(seed, false);
         assert_eq!(report.violation, None, "seed {seed}");
         calls += report.calls;
         attempts += report.attempts;
         hedges += report.hedges;
+        grown += report.grown;
+        orders += report.orders;
     }
     assert!(calls > 2_000 && attempts > 2_000, "{calls} calls, {attempts} attempts");
     assert!(hedges > 100, "{hedges} of them hedge");
+    assert!(grown > 50, "{grown} open periods are longer than the first");
+    assert!(orders > 50, "{orders} orders of an operator");
 }
