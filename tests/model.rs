@@ -538,14 +538,12 @@ impl Model {
     fn left(&self, rule: &Rule, now: Instant) -> Duration {
         match self.phase {
             Doing::Closed { .. } => Duration::ZERO,
-            Doing::Open { until } => {
-                left(until, now, OPEN_UNIT, OPEN_ROUND, period(rule, self.level))
-            }
+            Doing::Open { until } => left(until, now, OPEN, period(rule, self.level)),
             Doing::HalfOpen { under_way, worked, lease } => {
                 if under_way == 0 || under_way + worked < rule.probe_count() {
                     return Duration::ZERO;
                 }
-                left(lease, now, LEASE_UNIT, LEASE_ROUND, rule.lease_for())
+                left(lease, now, LEASE, rule.lease_for())
             }
         }
     }
@@ -557,10 +555,12 @@ impl Model {
             _ => micros(rule.open_for() * 16).max(micros(Duration::from_secs(15 * 60))),
         };
         let limit = rounded_up(limit, OPEN_UNIT);
-        let age = rounded_down(now.as_micros(), OPEN_UNIT)
-            .wrapping_sub(rounded_down(leave.at.as_micros(), OPEN_UNIT));
+        let [began, now] = [leave.at, now].map(|at| rounded_down(at.as_micros(), OPEN_UNIT));
+        if now <= began + AGES_KNOWN && began <= now + STEPS_KNOWN {
+            return began + limit < now;
+        }
         // As the clock goes round, the longest of all ages are steps back, which count for nothing.
-        let age = age % OPEN_ROUND;
+        let age = now.wrapping_sub(began) % OPEN_ROUND;
         limit < age && age < OPEN_ROUND - OPEN_UNIT - STEPS_BACK
     }
 
@@ -615,14 +615,31 @@ fn period(rule: &Rule, level: u32) -> Duration {
     Duration::from_micros(grown)
 }
 
-/// What is left until `until` by a clock that goes round every `round`: nothing if that is more than
-/// `span` and a disagreement between two readings can explain.
-fn left(until: u64, now: Instant, unit: u64, round: u64, span: Duration) -> Duration {
-    let units = until.wrapping_sub(rounded_down(now.as_micros(), unit)) % round;
-    if units > rounded_up(micros(span) + DISAGREEMENT, unit) {
+/// How the end of an open period or of a lease is kept, in microseconds.
+#[derive(Clone, Copy)]
+struct End {
+    /// It is one of these.
+    unit: u64,
+    /// It goes round with that.
+    round: u64,
+    /// It is known by all that is no longer before it, and after it less the longest that may be left:
+    /// `PROOF.md` says so.
+    known: u64,
+}
+
+/// What is left until `until`: nothing if that is more than `span` and a disagreement between two
+/// readings can explain. By plain numbers, and past what is known by a clock that goes round.
+fn left(until: u64, now: Instant, end: End, span: Duration) -> Duration {
+    let (now, unit) = (now.as_micros(), end.unit);
+    let longest = rounded_up(micros(span) + DISAGREEMENT, unit);
+    let units = match now + longest <= until + end.known && until <= now + end.known {
+        true => rounded_up(until.saturating_sub(now), unit),
+        false => until.wrapping_sub(rounded_down(now, unit)) % end.round,
+    };
+    if units > longest {
         return Duration::ZERO;
     }
-    Duration::from_micros(units.saturating_sub(now.as_micros() % unit))
+    Duration::from_micros(units.saturating_sub(now % unit))
 }
 
 const fn rounded_up(micros: u64, unit: u64) -> u64 {
@@ -638,12 +655,15 @@ fn micros(length: Duration) -> u64 {
 }
 
 const EMPTY: Doing = Doing::Closed { outcomes: Vec::new() };
-/// An open period ends with one of these, and goes round with 2^24 of them (76 hours).
+const OPEN: End = End { unit: OPEN_UNIT, round: OPEN_ROUND, known: 76 * HOUR };
+const LEASE: End = End { unit: LEASE_UNIT, round: LEASE_UNIT << 20, known: 38 * HOUR };
 const OPEN_UNIT: u64 = 1 << 14;
 const OPEN_ROUND: u64 = OPEN_UNIT << 24;
-/// A lease ends with one of these, and goes round with 2^20 of them (38 hours).
 const LEASE_UNIT: u64 = 1 << 17;
-const LEASE_ROUND: u64 = LEASE_UNIT << 20;
+/// An attempt's age is known for as long, and a step back behind it.
+const AGES_KNOWN: u64 = 66 * HOUR;
+const STEPS_KNOWN: u64 = 9 * HOUR;
+const HOUR: u64 = 3_600_000_000;
 /// How far two readings of a clock may disagree.
 const DISAGREEMENT: u64 = 64_000_000;
 /// How far a clock may step back behind an attempt (9.5 hours) before that is taken for an age.
