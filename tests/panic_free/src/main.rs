@@ -8,11 +8,11 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use steadfast::orchestrator::{Config, Key, Overrides, Registration};
+use steadfast::orchestrator::{Config, Key, Name, Overrides, Registration};
 use steadfast::policy::{Growth, Leave, Next};
 use steadfast::state::{
-    Admission, COARSE_BOTH, Circuit, Evidence, FULL_WINDOW, Limit, LimitRule, Limiter, Mode,
-    Outcome, SharedBuckets, SharedCircuit, SharedWindow, Window, WindowRule,
+    Admission, COARSE_BOTH, Circuit, Evidence, FULL_WINDOW, Guarded, Limit, LimitRule, Limiter,
+    Mode, Outcome, SharedBuckets, SharedCircuit, SharedWindow, Window, WindowRule,
 };
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Classify, Clock, Error, Event, Frugal,
@@ -120,6 +120,7 @@ extern "C" fn _start() -> ! {
         limits();
         modes();
         table();
+        names();
         handles();
     }
 }
@@ -138,6 +139,11 @@ fn executions() {
     poll(POLICY.execute_or_else(Ticks, operation, fallback));
     poll(POLICY.execute_or_else_async(Ticks, operation, |error| ready(fallback(error))));
     let _ = black_box(POLICY.execute_blocking(Ticks, |_| black_box(Err::<u32, _>(Fault(0)))));
+    let _ = black_box(POLICY.execute_blocking_or_else(
+        Ticks,
+        |_| black_box(Err::<u32, _>(Fault(0))),
+        fallback,
+    ));
 }
 
 fn by_hand() {
@@ -149,6 +155,10 @@ fn by_hand() {
             _ => break,
         }
     }
+    if let Leave::Granted(attempt) = run.attempt(Ticks.now()).next {
+        run.cancel(attempt);
+        black_box(run.attempt(Ticks.now()).next);
+    }
 }
 
 fn machines() {
@@ -156,12 +166,21 @@ fn machines() {
     if let Ok(rule) = Rule::try_new(n, n, wait)
         && let Ok(rule) = rule.try_probes(n)
         && let Ok(rule) = rule.try_lease(wait)
+        && let Ok(rule) = rule.try_open_growth(n, wait)
     {
         let now = Ticks.now();
         let circuit = black_box(Circuit::from_bits(n, n));
+        black_box(rule.open_period(n));
+        let _ = black_box(Rule::try_by(rule.trip(), wait));
+        if let (next, Admission::Admitted(ticket, moved)) = circuit.admit(&rule, now) {
+            black_box((next.settle(&rule, now, ticket, black_box(Outcome::Failure)), moved));
+            black_box((next.trip(&rule, now, ticket), next.release(ticket)));
+        }
+        black_box((circuit.force(now, black_box(Mode::ForcedOpen)), circuit.reset()));
         black_box((circuit.remaining(&rule, now), circuit.admits_at(&rule, now), circuit.level()));
         let breaker = Breaker::resume(rule, circuit);
         black_box((breaker.state(now), breaker.remaining(now)));
+        let _ = black_box(((&breaker).peek(now), (&breaker).foresee(now)));
         if let Ok(permit) = breaker.try_acquire(now) {
             black_box(permit.settle(now, black_box(Outcome::Failure)));
         }
@@ -174,8 +193,12 @@ fn machines() {
         }
     }
     if let Ok(rule) = BudgetRule::try_new(n, n, wait) {
-        black_box(Budget::with_rule(rule).withdraw(Ticks.now()));
+        let budget = Budget::with_rule(rule);
+        black_box(budget.withdraw(Ticks.now()));
+        budget.deposit();
+        black_box(budget.tokens());
     }
+    black_box(METRICS.raw());
     let snapshot = METRICS.snapshot();
     black_box((snapshot.success_rate(), snapshot.failure_rate(), METRICS.latency(n)));
     black_box(METRICS.attempt_latency(n));
@@ -254,6 +277,15 @@ fn table() {
         let _ = black_box(config.to_postcard(&mut bytes));
     }
     black_box(TABLE.health(Ticks.now(), None));
+    let mut bytes = [0; 1000];
+    let report = TABLE.report(Ticks.now(), black_box(Some(7)));
+    let _ = black_box(postcard::to_slice(&report, &mut bytes));
+}
+
+fn names() {
+    let name = black_box("critical");
+    let _ = black_box((name.parse::<Mode>(), name.parse::<Strategy>(), name.parse::<Key>()));
+    let _ = black_box(Name::new(name));
 }
 
 fn handles() {
@@ -279,6 +311,15 @@ fn handles() {
         poll(handle.execute(&FRUGAL, operation));
         poll(handle.execute_once(Ticks, operation()));
         let _ = black_box(handle.execute_blocking(Ticks, |_| black_box(Err::<u32, _>(Fault(0)))));
+        let fallback = |error: Error<Fault>| match error.attempts {
+            0 => Err(OrElseError::<_, u8>::GaveUp(error)),
+            _ => Ok(black_box(7)),
+        };
+        let blocking = |_| black_box(Err::<u32, _>(Fault(0)));
+        poll(handle.execute_told(Ticks, |made| ready(Err::<(), _>(Fault(made.attempt as u8)))));
+        poll(handle.execute_or_else(Ticks, operation, fallback));
+        poll(handle.execute_or_else_async(Ticks, operation, |error| ready(fallback(error))));
+        let _ = black_box(handle.execute_blocking_or_else(Ticks, blocking, fallback));
         let mut run = handle.start::<Fault>(now, Ticks.shard_hint());
         black_box(run.attempt(now).next);
     }
