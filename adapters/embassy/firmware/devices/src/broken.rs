@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
+use devices::board::Board;
 
 use crate::Check;
-use crate::board::Board;
 use crate::{events, selftest, sleep, trace};
 
 /// A fault, and the check that must find it.

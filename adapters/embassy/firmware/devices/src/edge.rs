@@ -2,18 +2,19 @@
 //! beside what it said.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use devices::board::Board;
+use devices::running::Running;
 use serde::Deserialize;
 
-use crate::board::Board;
 use crate::script::Script;
 
 /// Runs the image on `board`, connected to `chat`, the example of `steadfast-std`.
@@ -52,7 +53,7 @@ pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> 
     // It closes its output a little before it ends.
     thread::sleep(Duration::from_millis(200));
     ensure!(told.mistaken == 0, "{} answers to other readings were taken", told.mistaken);
-    match device.0.try_wait()? {
+    match device.ended()? {
         None => bail!("still runs after {} s", ENDED_WITHIN.as_secs()),
         Some(status) => ensure!(status.success(), "{status}: {}; {}", told.end, told.last),
     }
@@ -74,31 +75,6 @@ pub(crate) fn check(board: &Board, image: &Path, chat: &Path) -> Result<String> 
         told.skipped,
         begun.elapsed().as_secs(),
     ))
-}
-
-/// A process that this one started, and ends if it has not ended.
-struct Running(Child);
-
-impl Running {
-    /// Starts it, and reads what it says line by line.
-    fn start(command: &mut Command) -> io::Result<(Self, Receiver<String>)> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let (send, receive) = mpsc::channel();
-        if let Some(output) = child.stdout.take() {
-            thread::spawn(move || {
-                BufReader::new(output).lines().map_while(Result::ok).try_for_each(|l| send.send(l))
-            });
-        }
-        Ok((Self(child), receive))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// What the image printed, counted.

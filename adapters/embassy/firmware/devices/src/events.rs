@@ -5,11 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use defmt_decoder::{DecodeError, Frame, Table};
-
-use crate::board::Board;
+use devices::board::Board;
 
 pub(crate) fn check(board: &Board, image: &Path) -> Result<String> {
-    let logged = board.run_raw(image, &["-icount", "sleep=off"])?;
+    let logged = board.said(image, &["-icount", "sleep=off"])?.output;
     let symbols = fs::read(image)?;
     let table = Table::parse(&symbols)?.context("the image logs nothing by defmt")?;
     let mut decoder = table.new_stream_decoder();

@@ -6,7 +6,6 @@
 //! `IMAGES/FAULT/`, and passes if each check fails and says why; `devices --faults` lists the faults,
 //! and how cargo builds what they are planted in.
 
-mod board;
 mod broken;
 mod edge;
 mod events;
@@ -20,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use devices::board::{self, Board};
 
-use self::board::Board;
 use self::broken::{BROKEN, Broken};
 
 /// Runs an image on a board and checks what it says: figures for the table, or what is wrong.

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-
-use crate::board::Board;
+use devices::board::Board;
 
 pub(crate) fn check(board: &Board, image: &Path) -> Result<String> {
     let said = board.run(image, &[])?;

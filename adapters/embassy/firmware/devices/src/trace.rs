@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use devices::board::Board;
 use firmware::trace;
-
-use crate::board::Board;
 
 pub(crate) fn check(board: &Board, image: &Path) -> Result<String> {
     let mut here = Vec::new();
