@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Command, ExitCode, Output};
+use std::process::ExitCode;
 use std::{env, fs};
 
 use self::Bound::{All, Free, Least, LeastAndOthers, LeastWanted};
+use anyhow::Context as _;
+use devices::board::{self, Board};
 use firmware::costs::{Call, Wait};
 use object::read::elf::ElfFile32;
 use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SectionKind};
@@ -99,6 +101,11 @@ impl Device {
         Ok(device)
     }
 
+    fn board(&self) -> Result<Board, Failure> {
+        let board = board::all()?.into_iter().find(|board| board.target == self.target);
+        board.ok_or_else(|| format!("no board for {}", self.target).into())
+    }
+
     /// Bytes in flash that an image has over one without the core.
     fn sizes(&mut self, images: &Path) -> Result<(), Failure> {
         let without = flash(&fs::read(images.join("costs_none"))?)?;
@@ -118,8 +125,9 @@ impl Device {
     /// What the image `costs` counts of itself.
     fn instructions(&mut self, images: &Path) -> Result<(), Failure> {
         // 128 ns an instruction.
-        let output = run(self.target, &images.join("costs"), &["-icount", "shift=7"])?;
-        for line in String::from_utf8(output.stdout)?.lines() {
+        let said = self.board()?.run(&images.join("costs"), &["-icount", "shift=7"]);
+        let said = said.with_context(|| format!("{}: costs", self.target))?;
+        for line in said.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
                 ["instructions", name, most, number] => {
@@ -144,8 +152,9 @@ impl Device {
     /// and in one that fails.
     fn executed(&mut self, images: &Path) -> Result<(), Failure> {
         let image = images.join("costs_breaker");
-        let log = run(self.target, &image, &["-singlestep", "-d", "exec,nochain"])?.stderr;
-        let log = String::from_utf8(log)?;
+        let said = self.board()?.said(&image, &["-singlestep", "-d", "exec,nochain"]);
+        let said = said.with_context(|| format!("{}: costs_breaker", self.target))?;
+        let log = String::from_utf8(said.complaints)?;
         let bytes = fs::read(&image)?;
         let elf: ElfFile32<Endianness> = ElfFile32::parse(&*bytes)?;
         let (call, caller) = (function(&elf, "call")?, function(&elf, "both")?);
@@ -199,27 +208,6 @@ fn table(devices: &[Device]) -> (String, Vec<String>) {
         let _ = writeln!(table, " {} | {} |", or_none(bound.at_most(0)), or_none(bound.wanted()));
     }
     (table, broken)
-}
-
-/// Runs an image by the target's runner, with more arguments of QEMU.
-fn run(target: &str, image: &Path, more: &[&str]) -> Result<Output, Failure> {
-    let config = include_str!("../../../.cargo/config.toml");
-    let (_, section) = config.split_once(&format!("[target.{target}]")).ok_or("no such target")?;
-    let runner = section.split('"').nth(1).ok_or("no runner")?;
-    let mut words = runner.split_whitespace();
-    let mut command = Command::new(words.next().ok_or("no runner")?);
-    let arguments: Vec<&str> = words.filter(|word| *word != "-kernel").collect();
-    let output = command.args(arguments).args(more).arg("-kernel").arg(image).output()?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(format!(
-            "{target}: {}: {}\n{}",
-            image.display(),
-            output.status,
-            String::from_utf8_lossy(&output.stdout)
-        )
-        .into()),
-    }
 }
 
 /// The bytes that an image takes in flash: code, constants, and what variables begin with.
