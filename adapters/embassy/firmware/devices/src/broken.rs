@@ -25,7 +25,7 @@ pub(crate) struct Broken {
 }
 
 /// On one board: what a check can find does not depend on the core.
-pub(crate) const BROKEN: [Broken; 7] = [
+pub(crate) const BROKEN: [Broken; 8] = [
     Broken {
         fault: "lost_release",
         arguments: "--bin selftest",
@@ -39,6 +39,13 @@ pub(crate) const BROKEN: [Broken; 7] = [
         image: "trace",
         check: Some(trace::check),
         says: &["differs first at"],
+    },
+    Broken {
+        fault: "early_probe",
+        arguments: "--bin bare --features bare",
+        image: "bare",
+        check: Some(sleep::check),
+        says: &["1 probes, 1 early"],
     },
     Broken {
         fault: "early_wake",

@@ -13,10 +13,9 @@ use embedded_hal::delay::DelayNs;
 use firmware::{board, image, on_tick};
 use portable_atomic::{AtomicU32, Ordering};
 use semihosting::println;
-use steadfast::policy::{Leave, Next};
+use steadfast::policy::{Events, Leave, Next};
 use steadfast::{
-    Backoff, Breaker, Class, Classify, Event, Instant, Jitter, Observe as _, Policy, Reason, Trip,
-    Verdict,
+    Backoff, Breaker, Class, Classify, Event, Instant, Jitter, Policy, Reason, Trip, Verdict,
 };
 use steadfast_embassy::{DelayClock, Pump, Random};
 
@@ -108,6 +107,24 @@ struct Looped {
     refusals: u32,
     probes: u32,
     early: u32,
+    opened_at: Option<Instant>,
+}
+
+impl Looped {
+    /// What a step told that was taken at `now`.
+    fn tell(&mut self, events: Events, now: Instant) {
+        for event in events.iter() {
+            match event {
+                Event::Opened => self.opened_at = Some(now),
+                Event::HalfOpened => {
+                    self.probes += 1;
+                    let open = self.opened_at.map(|at| now.since(at));
+                    self.early += u32::from(open.is_none_or(|open| open < OPEN_FOR));
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 /// Reads a sensor that is silent for two seconds, without ever waiting for it.
@@ -116,8 +133,8 @@ fn turns() -> Looped {
     let mut seen = Looped::default();
     let begins = micros();
     let now = || Instant::from_micros(micros() - begins);
-    let mut opened_at = None;
     while now() < END {
+        let mut again = Duration::from_millis(200);
         let mut run = READ.start::<NoAnswer>(now(), 0);
         let mut due = now();
         loop {
@@ -126,17 +143,19 @@ fn turns() -> Looped {
             if now() < due {
                 continue;
             }
-            let step = run.attempt(now());
-            step.events.iter().for_each(|event| EVENTS.observe(event));
+            let asked = now();
+            let step = run.attempt(asked);
+            seen.tell(step.events, asked);
             let attempt = match step.next {
                 Leave::Granted(attempt) => attempt,
                 Leave::Refused(error) => {
                     seen.refusals += u32::from(error.stopped == Reason::BreakerOpen);
+                    // At each tick, for a probe to come as soon as it may.
+                    again = Duration::ZERO;
                     break;
                 }
                 Leave::NotNow => continue,
             };
-            let asked = now();
             let answer = loop {
                 seen.turns += 1;
                 board::idle();
@@ -149,7 +168,7 @@ fn turns() -> Looped {
             };
             let settled = now();
             let step = run.settle(attempt, settled, answer, || random.draw());
-            step.events.iter().for_each(|event| EVENTS.observe(event));
+            seen.tell(step.events, settled);
             match step.next {
                 Next::Done(result) => {
                     seen.readings += u32::from(result.is_ok());
@@ -162,19 +181,7 @@ fn turns() -> Looped {
                 Next::Pending => {}
             }
         }
-        while let Some(told) = EVENTS.take() {
-            match told.event {
-                Event::Opened => opened_at = Some(now()),
-                Event::HalfOpened => {
-                    seen.probes += 1;
-                    let open = opened_at.map(|at| now().since(at));
-                    seen.early += u32::from(open.is_none_or(|open| open < OPEN_FOR));
-                }
-                _ => {}
-            }
-        }
-        // The next reading.
-        let next = now().after(Duration::from_millis(200));
+        let next = now().after(again);
         while now() < next {
             board::idle();
         }
