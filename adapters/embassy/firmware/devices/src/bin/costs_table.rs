@@ -199,10 +199,12 @@ fn table(devices: &[Device]) -> (String, Vec<String>) {
         let _ = write!(table, "| {label} |");
         for device in devices {
             let target = TARGETS.iter().position(|target| *target == device.target).unwrap_or(0);
-            let figure = device.figures.get(*name).copied().unwrap_or(u64::MAX);
-            let _ = write!(table, " {figure} |");
-            if bound.at_most(target).is_some_and(|most| figure > most) {
-                broken.push(format!("{}: {label}: {figure}", device.target));
+            let figure = device.figures.get(*name);
+            let shown = figure.map_or("none".to_owned(), u64::to_string);
+            let _ = write!(table, " {shown} |");
+            if figure.is_none_or(|figure| bound.at_most(target).is_some_and(|most| *figure > most))
+            {
+                broken.push(format!("{}: {label}: {shown}", device.target));
             }
         }
         let _ = writeln!(table, " {} | {} |", or_none(bound.at_most(0)), or_none(bound.wanted()));
@@ -218,22 +220,25 @@ fn flash(image: &[u8]) -> Result<u64, Failure> {
     Ok(elf.sections().filter(|section| stored(section.kind())).map(|section| section.size()).sum())
 }
 
-/// Functions that tell of a heap, of floats or of panics.
+/// Functions of an image that tell of a heap, of floats or of panics.
 fn unwanted(image: &[u8]) -> Result<Vec<String>, Failure> {
     let elf: ElfFile32<Endianness> = ElfFile32::parse(image)?;
-    let tells = |name: &&str| {
-        let float = ["sf2", "sf3", "df2", "df3", "sfsi", "dfsi", "sidf", "sisf"];
-        ["panic", "__rust_alloc", "__rdl_alloc"].iter().any(|part| name.contains(part))
-            || name.starts_with("__aeabi_f")
-            || name.starts_with("__aeabi_d")
-            || name.starts_with("__") && float.iter().any(|end| name.ends_with(end))
-    };
     Ok(elf
         .symbols()
         .filter_map(|symbol| symbol.name().ok())
-        .filter(tells)
+        .filter(|name| is_unwanted(name))
         .map(str::to_owned)
         .collect())
+}
+
+fn is_unwanted(symbol: &str) -> bool {
+    let begins = |parts: &[&str]| parts.iter().any(|part| symbol.starts_with(part));
+    let ends = |parts: &[&str]| parts.iter().any(|part| symbol.ends_with(part));
+    let has = |parts: &[&str]| parts.iter().any(|part| symbol.contains(part));
+    has(&["panic", "__rust_alloc", "__rdl_alloc"])
+        || begins(&["__aeabi_d", "__aeabi_f", "__aeabi_cd", "__aeabi_cf", "__fix", "__float"])
+        || begins(&["__aeabi_"]) && has(&["2d", "2f", "2h"])
+        || begins(&["__"]) && ends(&["sf2", "sf3", "df2", "df3"])
 }
 
 /// The addresses of a function.
@@ -296,3 +301,146 @@ const TARGETS: [&str; 5] = [
 ];
 const BEGIN: &str = "<!-- costs -->";
 const END: &str = "<!-- end of costs -->";
+
+#[cfg(test)]
+mod tests {
+    use super::{Device, ROWS, Row, TARGETS, is_unwanted, table};
+
+    /// One that is measured to be what it may be at most.
+    fn at_most(target: usize) -> Device {
+        let figure = |Row(name, _, bound): &Row| {
+            ((*name).to_owned(), bound.at_most(target).unwrap_or(u64::MAX))
+        };
+        let figures = ROWS.iter().map(figure).collect();
+        Device { target: TARGETS[target], figures, worst: Vec::new() }
+    }
+
+    /// What is too much where one figure is another, or missing.
+    fn broken(target: usize, name: &str, figure: Option<u64>) -> Vec<String> {
+        let mut device = at_most(target);
+        let before = match figure {
+            Some(figure) => device.figures.insert(name.to_owned(), figure),
+            None => device.figures.remove(name),
+        };
+        assert!(before.is_some(), "no figure {name}");
+        table(&[device]).1
+    }
+
+    #[test]
+    fn what_is_at_its_bound_is_not_too_much() {
+        let devices: Vec<_> = (0..TARGETS.len()).map(at_most).collect();
+        assert_eq!(table(&devices).1, [""; 0]);
+    }
+
+    #[test]
+    fn one_more_than_the_bound_of_the_least_core_is_too_much_there_alone() {
+        for (name, figure) in [
+            ("flash const", 701),
+            ("flash breaker", 1_101),
+            ("flash modes", 1_341),
+            ("flash policy", 4_097),
+            ("healthy", 111),
+            ("both", 401),
+            ("grown", 781),
+            ("admit", 401),
+            ("refuse", 401),
+            ("settle", 401),
+            ("release", 401),
+        ] {
+            assert_eq!(broken(0, name, Some(figure)).len(), 1, "{name}");
+            assert_eq!(broken(0, name, Some(figure - 1)), [""; 0]);
+            for others in 1..TARGETS.len() {
+                assert_eq!(broken(others, name, Some(figure)), [""; 0]);
+            }
+        }
+    }
+
+    #[test]
+    fn one_more_than_the_bound_of_all_is_too_much_on_each() {
+        for target in 0..TARGETS.len() {
+            for (name, figure) in [
+                ("unwanted symbols", 1),
+                ("ram breaker", 25),
+                ("ram counters", 161),
+                ("ram histogram", 1_201),
+                ("sections", 1),
+            ] {
+                assert_eq!(broken(target, name, Some(figure)).len(), 1, "{name}");
+            }
+            let policy = broken(target, "flash policy", Some(5_001));
+            let told = format!("{}: flash: breaker, retry, timeout: 5001", TARGETS[target]);
+            assert_eq!(policy, [told]);
+        }
+    }
+
+    #[test]
+    fn a_figure_that_is_missing_is_too_much() {
+        for target in 0..TARGETS.len() {
+            for Row(name, label, _) in ROWS {
+                let told = format!("{}: {label}: none", TARGETS[target]);
+                assert_eq!(broken(target, name, None), [told]);
+            }
+        }
+    }
+
+    #[test]
+    fn functions_of_a_heap_of_floats_and_of_panics_are_unwanted() {
+        for symbol in [
+            "_ZN4core9panicking5panic17h0123456789abcdefE",
+            "__rust_alloc",
+            "__rdl_alloc",
+            "_RNvCs691rhTbG0Ee_7___rustc12___rust_alloc",
+            "__aeabi_dadd",
+            "__aeabi_fmul",
+            "__aeabi_cdcmple",
+            "__aeabi_cfcmpeq",
+            "__aeabi_i2d",
+            "__aeabi_ui2f",
+            "__aeabi_l2d",
+            "__aeabi_l2f",
+            "__aeabi_ul2d",
+            "__aeabi_ul2f",
+            "__aeabi_d2lz",
+            "__aeabi_f2ulz",
+            "__adddf3",
+            "__mulsf3",
+            "__ltdf2",
+            "__extendsfdf2",
+            "__truncdfsf2",
+            "__fixsfsi",
+            "__fixdfdi",
+            "__fixunsdfdi",
+            "__fixunssfdi",
+            "__floatsidf",
+            "__floatunsisf",
+            "__floatdidf",
+            "__floatundidf",
+            "__floatundisf",
+        ] {
+            assert!(is_unwanted(symbol), "{symbol}");
+        }
+    }
+
+    #[test]
+    fn functions_of_integers_and_of_copying_may_be_there() {
+        for symbol in [
+            "both",
+            "call",
+            "__aeabi_lmul",
+            "__aeabi_uldivmod",
+            "__aeabi_uidivmod",
+            "__aeabi_idiv",
+            "__aeabi_llsl",
+            "__aeabi_memcpy4",
+            "__aeabi_memclr8",
+            "__udivdi3",
+            "__muldi3",
+            "__ashldi3",
+            "__lshrdi3",
+            "__pre_init",
+            "__sdata",
+        ] {
+            assert!(!is_unwanted(symbol), "{symbol}");
+        }
+    }
+}
