@@ -293,3 +293,193 @@ struct Summary {
 const OPERATION: &str = "ai_reading";
 const STARTED_WITHIN: Duration = Duration::from_secs(10);
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::{Attempts, Calls, CircuitBreaker, Operation, Refusals, Told, Transitions};
+
+    /// What a run printed and what it sent, of which nothing differs.
+    fn alike() -> (Told, Operation, CircuitBreaker) {
+        let reasons =
+            ["breaker open", "budget spent", "retry window over", "deadline passed", ASKED_WAIT];
+        let told = Told {
+            answered: 6,
+            fell_back: 2,
+            failed: 1,
+            refused: 1,
+            last: "10 answered: water it, after 20 ms".to_owned(),
+            unattempted: 2,
+            retries: 3,
+            refusals: reasons.map(|reason| (reason.to_owned(), 1)).into(),
+            transitions: [1; 3],
+            skipped: 1,
+            mistaken: 0,
+            end: String::new(),
+        };
+        let operation = Operation {
+            strategy: "balanced".to_owned(),
+            calls: Calls {
+                started: 10,
+                succeeded: 6,
+                failed: 1,
+                refused: 1,
+                fell_back: 2,
+                cancelled: 0,
+                in_flight: 0,
+            },
+            attempts: Attempts {
+                started: 11,
+                succeeded: 6,
+                failed: 3,
+                timed_out: 2,
+                cancelled: 0,
+                in_flight: 0,
+            },
+            retries: 3,
+            slow: 0,
+            refusals: Refusals {
+                breaker_open: 1,
+                gated: 0,
+                bulkhead_full: 0,
+                limited: 0,
+                budget: 1,
+                window: 1,
+                deadline: 1,
+                asked_wait: 1,
+            },
+            success_rate: 0,
+            failure_rate: 0,
+            latency: [None; 3],
+            attempt_latency: [None; 3],
+            last_success: None,
+            last_failure: None,
+        };
+        let breaker = CircuitBreaker {
+            state: "closed".to_owned(),
+            mode: "normal".to_owned(),
+            failure_threshold: 3,
+            recovery_timeout: 2_000,
+            remaining_ms: 0,
+            metrics: Transitions {
+                opened: 1,
+                half_opened: 1,
+                closed: 1,
+                late_outcomes: 0,
+                shadowed: 0,
+            },
+        };
+        (told, operation, breaker)
+    }
+
+    /// What differs after a change.
+    fn differs(change: fn(&mut Told, &mut Operation, &mut CircuitBreaker)) -> Vec<String> {
+        let (mut told, mut operation, mut breaker) = alike();
+        change(&mut told, &mut operation, &mut breaker);
+        told.differences(&operation, &breaker)
+    }
+
+    #[test]
+    fn of_what_is_alike_nothing_differs() {
+        assert_eq!(differs(|_, _, _| ()), [""; 0]);
+    }
+
+    #[test]
+    fn calls_and_attempts_that_do_not_add_up_are_told() {
+        let (calls, attempts) = ("wrong: calls add up", "wrong: attempts add up");
+        assert_eq!(differs(|_, sent, _| sent.calls.started += 1), [calls, attempts]);
+        assert_eq!(differs(|_, sent, _| sent.calls.cancelled += 1), [calls]);
+        assert_eq!(differs(|_, sent, _| sent.calls.in_flight += 1), [calls]);
+        assert_eq!(differs(|_, sent, _| sent.attempts.started += 1), [attempts]);
+        assert_eq!(differs(|_, sent, _| sent.attempts.failed += 1), [attempts]);
+        assert_eq!(differs(|_, sent, _| sent.attempts.timed_out += 1), [attempts]);
+        assert_eq!(differs(|_, sent, _| sent.attempts.cancelled += 1), [attempts]);
+        assert_eq!(differs(|_, sent, _| sent.attempts.in_flight += 1), [attempts]);
+        assert_eq!(differs(|told, _, _| told.unattempted += 1), [attempts]);
+    }
+
+    #[test]
+    fn what_was_printed_otherwise_is_told() {
+        assert_eq!(
+            differs(|told, _, _| told.answered += 1),
+            ["wrong: answered as printed", "wrong: an answer for each success"],
+        );
+        let swapped = differs(|_, Operation { attempts, .. }, _| {
+            (attempts.succeeded, attempts.failed) = (attempts.succeeded - 1, attempts.failed + 1);
+        });
+        assert_eq!(swapped, ["wrong: an answer for each success"]);
+        assert_eq!(differs(|told, _, _| told.fell_back += 1), ["wrong: fell back as printed"]);
+        assert_eq!(differs(|told, _, _| told.failed += 1), ["wrong: failed as printed"]);
+        assert_eq!(differs(|told, _, _| told.refused += 1), ["wrong: refused as printed"]);
+        assert_eq!(differs(|told, _, _| told.retries += 1), ["wrong: retries as printed"]);
+        for at in [
+            |told: &mut Told, _: &mut Operation, _: &mut CircuitBreaker| told.transitions[0] += 1,
+            |told: &mut Told, _: &mut Operation, _: &mut CircuitBreaker| told.transitions[1] += 1,
+            |told: &mut Told, _: &mut Operation, _: &mut CircuitBreaker| told.transitions[2] += 1,
+        ] {
+            assert_eq!(differs(at), ["wrong: transitions as printed"]);
+        }
+    }
+
+    #[test]
+    fn refusals_for_another_reason_are_told() {
+        let told = |reason| [format!("wrong: refusals as printed: {reason}")];
+        let counted = differs(|_, sent, _| sent.refusals.breaker_open += 1);
+        assert_eq!(counted, told("breaker open"));
+        assert_eq!(differs(|_, sent, _| sent.refusals.budget += 1), told("budget spent"));
+        assert_eq!(differs(|_, sent, _| sent.refusals.window += 1), told("retry window over"));
+        assert_eq!(differs(|_, sent, _| sent.refusals.deadline += 1), told("deadline passed"));
+        assert_eq!(differs(|_, sent, _| sent.refusals.asked_wait += 1), told(ASKED_WAIT));
+        let unprinted = differs(|told, _, _| _ = told.refusals.remove("budget spent"));
+        assert_eq!(unprinted, told("budget spent"));
+    }
+
+    #[test]
+    fn what_must_have_happened_and_did_not_is_told() {
+        let opened = "wrong: the breaker opened, and closed again";
+        let never = |told: &mut Told, _: &mut Operation, breaker: &mut CircuitBreaker| {
+            (told.transitions[0], breaker.metrics.opened) = (0, 0);
+        };
+        assert_eq!(differs(never), [opened]);
+        let for_good = |told: &mut Told, _: &mut Operation, breaker: &mut CircuitBreaker| {
+            (told.transitions[2], breaker.metrics.closed) = (0, 0);
+        };
+        assert_eq!(differs(for_good), [opened]);
+        let open = differs(|_, _, breaker| breaker.state = "open".to_owned());
+        assert_eq!(open, ["wrong: it is closed at the end"]);
+        let by_itself = differs(|told, Operation { calls, .. }, _| {
+            (told.fell_back, told.failed) = (0, 3);
+            (calls.fell_back, calls.failed) = (0, 3);
+        });
+        assert_eq!(by_itself, ["wrong: the device answered by itself"]);
+        let last = differs(|told, _, _| told.last = "10 failed: deadline passed".to_owned());
+        assert_eq!(last, ["wrong: the last call was answered"]);
+        let kinds = "wrong: some attempts failed, some had no time left";
+        let failed = differs(|_, sent, _| {
+            (sent.attempts.failed, sent.attempts.timed_out) = (5, 0);
+        });
+        assert_eq!(failed, [kinds]);
+        let timed_out = differs(|_, sent, _| {
+            (sent.attempts.failed, sent.attempts.timed_out) = (0, 5);
+        });
+        assert_eq!(timed_out, [kinds]);
+        assert_eq!(differs(|told, _, _| told.skipped = 0), ["wrong: late answers came"]);
+    }
+
+    #[test]
+    fn too_few_retries_and_answers_are_told() {
+        let few = "wrong: some calls were retried, most were answered";
+        let once = differs(|told, sent, _| {
+            (told.retries, sent.retries) = (0, 0);
+            (sent.attempts.started, sent.attempts.failed, sent.attempts.timed_out) = (8, 1, 1);
+        });
+        assert_eq!(once, [few]);
+        let half = differs(|told, Operation { calls, attempts, .. }, _| {
+            (told.answered, told.failed) = (5, 2);
+            (calls.succeeded, calls.failed) = (5, 2);
+            (attempts.succeeded, attempts.failed) = (5, 4);
+        });
+        assert_eq!(half, [few]);
+    }
+
+    const ASKED_WAIT: &str = "asked to wait longer than allowed";
+}
