@@ -97,7 +97,11 @@ impl Device {
         let mut device = Self { target, figures: BTreeMap::new(), worst: Vec::new() };
         device.sizes(images)?;
         device.instructions(images)?;
-        device.executed(images)?;
+        for (image, instructions, sections) in EXECUTED {
+            let (executed, masks) = device.executed(&images.join(image))?;
+            device.figures.insert(instructions.to_owned(), executed);
+            device.figures.insert(sections.to_owned(), masks);
+        }
         Ok(device)
     }
 
@@ -148,14 +152,14 @@ impl Device {
         Ok(())
     }
 
-    /// What of the image `costs_breaker` is executed, instruction by instruction, in a healthy call
-    /// and in one that fails.
-    fn executed(&mut self, images: &Path) -> Result<(), Failure> {
-        let image = images.join("costs_breaker");
-        let said = self.board()?.said(&image, &["-singlestep", "-d", "exec,nochain"]);
-        let said = said.with_context(|| format!("{}: costs_breaker", self.target))?;
+    /// The instructions that a healthy call of an image executes, and how often they turn interrupts
+    /// off; by what is logged of it and of a call that fails.
+    fn executed(&self, image: &Path) -> Result<(u64, u64), Failure> {
+        let what = format!("{}: {}", self.target, image.display());
+        let said = self.board()?.said(image, &["-singlestep", "-d", "exec,nochain"]);
+        let said = said.with_context(|| what.clone())?;
         let log = String::from_utf8(said.complaints)?;
-        let bytes = fs::read(&image)?;
+        let bytes = fs::read(image)?;
         let elf: ElfFile32<Endianness> = ElfFile32::parse(&*bytes)?;
         let (call, caller) = (function(&elf, "call")?, function(&elf, "both")?);
         let mut calls: Vec<Vec<u64>> = Vec::new();
@@ -171,18 +175,16 @@ impl Device {
             }
         }
         let [healthy, failing] = &calls[..] else {
-            return Err(format!("{}: {} calls seen", self.target, calls.len()).into());
+            return Err(format!("{what}: {} calls seen", calls.len()).into());
         };
         let sections = |executed: &[u64]| {
             executed.iter().filter(|at| masks_interrupts(&elf, **at, self.target)).count() as u64
         };
-        self.figures.insert("executed".to_owned(), healthy.len() as u64);
-        self.figures.insert("sections".to_owned(), sections(healthy));
         // Where there is no compare-and-swap: else nothing shows that sections would be seen.
         if NO_SWAP.contains(&self.target) && sections(failing) == 0 {
-            return Err(format!("{}: no critical section in a failing call", self.target).into());
+            return Err(format!("{what}: no critical section in a failing call").into());
         }
-        Ok(())
+        Ok((healthy.len() as u64, sections(healthy)))
     }
 }
 
@@ -287,10 +289,17 @@ const ROWS: &[Row] = &[
     Row("release", "instructions: give back", Least(400)),
     Row("wait", "instructions: back-off", Free),
     Row("asked_wait", "instructions: back-off, a wait asked for", Free),
+    Row("policy executed", "instructions: a healthy call by a policy, as QEMU logs it", Free),
     Row("sections", "critical sections of a healthy call", All(0)),
+    Row("policy sections", "critical sections of a healthy call by a policy", All(0)),
 ];
 
 const SIZED: [&str; 4] = ["const", "breaker", "modes", "policy"];
+/// Images, and the figures of their healthy calls: instructions, and critical sections.
+const EXECUTED: [(&str, &str, &str); 2] = [
+    ("costs_breaker", "executed", "sections"),
+    ("costs_policy", "policy executed", "policy sections"),
+];
 const NO_SWAP: [&str; 2] = ["thumbv6m-none-eabi", "riscv32imc-unknown-none-elf"];
 const TARGETS: [&str; 5] = [
     "thumbv6m-none-eabi",
@@ -364,6 +373,7 @@ mod tests {
                 ("ram counters", 161),
                 ("ram histogram", 1_201),
                 ("sections", 1),
+                ("policy sections", 1),
             ] {
                 assert_eq!(broken(target, name, Some(figure)).len(), 1, "{name}");
             }
