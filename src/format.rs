@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use defmt::{Format, Formatter, write};
 
-use crate::clock::{Instant, duration, micros};
+use crate::clock::{Clock as _, Instant, ManualClock, duration, micros};
 use crate::orchestrator::{
     Config, Effective, Handle, Health, Name, OperationBreaker, Orchestrator, Registration, Value,
     View,
@@ -13,8 +13,8 @@ use crate::orchestrator::{
 use crate::policy::plan::Limits;
 use crate::policy::{Attempt, Backoff, Event, Jitter, Made, Policy, Run, Settings, Verdict};
 use crate::state::{
-    Baseline, BudgetRule, Guarded as _, Latency, Metrics, Rule, SharedBuckets, SharedCircuit,
-    SharedSlots, SharedTokens, SharedWindow, Window, WindowRule,
+    Baseline, BudgetRule, ClosedPhase, Guarded as _, Latency, Metrics, Resettable, Rule,
+    SharedBuckets, SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Window, WindowRule,
 };
 
 /// Seconds, to the microsecond.
@@ -284,6 +284,13 @@ impl Format for SharedCircuit {
     }
 }
 
+impl Format for ClosedPhase<'_> {
+    fn format(&self, f: Formatter<'_>) {
+        let (epoch, is_over) = (self.epoch(), self.is_over());
+        write!(f, "ClosedPhase {{ epoch: {=u32}, is_over: {=bool} }}", epoch, is_over);
+    }
+}
+
 impl Format for SharedSlots {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "{=u32} taken", self.taken());
@@ -321,6 +328,19 @@ impl<const BUCKETS: usize, const SHARDS: usize, B: Baseline> Format
 {
     fn format(&self, f: Formatter<'_>) {
         write!(f, "{}", self.snapshot());
+    }
+}
+
+/// What it holds is what [`Metrics::snapshot`] leaves out.
+impl Format for Resettable {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "Resettable");
+    }
+}
+
+impl Format for ManualClock {
+    fn format(&self, f: Formatter<'_>) {
+        write!(f, "ManualClock {{ now: {} }}", self.now());
     }
 }
 

@@ -2,6 +2,7 @@
 #![cfg(feature = "defmt")]
 
 use core::time::Duration;
+use std::sync::Mutex;
 
 use defmt::Format;
 use steadfast::orchestrator::{
@@ -15,15 +16,16 @@ use steadfast::policy::{
 };
 use steadfast::state::{
     Admission, Attempts, BreakerOpen, BudgetRuleError, BulkheadFull, COUNT_ONLY, Calls, Circuit,
-    Guarded as _, Latency, LimitRule, LimitRuleError, Limited, Limiter, Meter as _, Mode,
-    Monotonic, NoSlots, Outcome, Phase, Refusals, Reservation, ResetBusy, RuleError, Settled,
-    SharedBuckets, SharedCircuit, SharedSlots, SharedTokens, SharedWindow, Slot, Snapshot, Spent,
-    State, Taken, Tally, Ticket, Transition, Transitions, UnknownMode, Window, WindowRule,
-    WindowRuleError,
+    ClosedPhase, Evidence, Guarded as _, Latency, LimitRule, LimitRuleError, Limited, Limiter,
+    Meter as _, Mode, Monotonic, NoSlots, Outcome, Phase, Refusals, Reservation, ResetBusy,
+    Resettable, RuleError, Settled, SharedBuckets, SharedCircuit, SharedSlots, SharedTokens,
+    SharedWindow, Slot, Snapshot, Spent, State, Taken, Tally, Ticket, Transition, Transitions,
+    UnknownMode, Window, WindowRule, WindowRuleError,
 };
 use steadfast::{
     Backoff, Breaker, Budget, BudgetRule, Bulkhead, Class, Error, Event, Frugal, Instant, Jitter,
-    Metrics, OrElseError, Permit, Policy, Reason, Retry, Rule, Strategy, Trip, Verdict,
+    ManualClock, Metrics, OrElseError, Permit, Policy, Reason, Retry, Rule, Strategy, Trip,
+    Verdict,
 };
 
 #[test]
@@ -53,6 +55,7 @@ fn every_part_that_calls_share_is_logged() {
     all::<(Policy<'_>, Run<'_, u8, ByError>, Attempt<'_>, Frugal<u8>)>();
     all::<(Step<Leave<'_, u8>>, Step<Next<u8, u8>>)>();
     all::<(Orchestrator<2>, Handle<'_>, View<'_>, OperationBreaker<'_>)>();
+    all::<(Resettable, Monotonic, ClosedPhase<'_>, ManualClock, Frugal<&ManualClock>)>();
 }
 
 #[test]
@@ -99,6 +102,49 @@ fn what_judges_a_breaker_and_what_limits_is_logged_by_its_rule_or_its_size() {
     let (hot, _) = breaker.shared().load().to_bits();
     assert!(hot != 0 && contains(&bytes, &hot.to_le_bytes()), "{bytes:?}");
     assert!(contains(&bytes, &77_000_000_u64.to_le_bytes()), "{bytes:?}");
+}
+
+#[test]
+fn a_closed_phase_tells_its_epoch_and_whether_it_is_over() {
+    struct Logging(Mutex<Vec<(u32, Vec<u8>)>>);
+    impl Evidence for Logging {
+        fn enter(&self, _: Instant, phase: ClosedPhase<'_>, _: Outcome, _: Duration) -> bool {
+            self.0.lock().unwrap().push((phase.epoch(), logged(&Part(&phase))));
+            false
+        }
+
+        fn ended(&self, _: u32) {}
+    }
+    let (breaker, clock) =
+        (Breaker::new(Trip::after(1), Duration::from_millis(100)), ManualClock::new());
+    let seen = Logging(Mutex::default());
+    let policy = Policy::new().breaker(&breaker).window(&seen).retry_all();
+    for outcome in [Ok(1), Err(2), Ok(3), Ok(4)] {
+        assert_eq!(policy.execute_blocking(&clock, |_| outcome).is_ok(), outcome.is_ok());
+        clock.advance(Duration::from_secs(1));
+    }
+    let seen = seen.0.into_inner().unwrap();
+    let (first, last) = (seen.first().unwrap(), seen.last().unwrap());
+    assert!(first.0 < last.0, "another phase");
+    for (epoch, bytes) in [first, last] {
+        assert!(contains(bytes, &[&epoch.to_le_bytes()[..], &[0]].concat()), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_clock_moved_by_hand_tells_where_it_is() {
+    let clock = ManualClock::new();
+    clock.set(Instant::from_micros(0x0102_0304_0506));
+    assert!(contains(&logged(&Part(&clock)), &0x0102_0304_0506_u64.to_le_bytes()));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_report_tells_when_it_was_made_and_of_each_operation() {
+    let table = Orchestrator::<1>::new().operation("ai_classify", Registration::new());
+    let bytes = logged(&table.report(Instant::from_micros(0x0102_0304_0506), None));
+    assert!(contains(&bytes, &text("ai_classify")), "{bytes:?}");
+    assert!(contains(&bytes, &0x0102_0304_0506_u64.to_le_bytes()), "{bytes:?}");
 }
 
 #[test]

@@ -87,6 +87,18 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Report<'_, N, BU
     }
 }
 
+/// A view of each operation, with the state that its breaker was in.
+#[cfg(feature = "defmt")]
+impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> defmt::Format
+    for Report<'_, N, BUCKETS, SHARDS>
+{
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Report {{ now: {}", self.time.now);
+        self.seen.iter().for_each(|seen| defmt::write!(f, ", {} {}", seen.state, seen.view));
+        defmt::write!(f, " }}");
+    }
+}
+
 impl<const N: usize, const BUCKETS: usize, const SHARDS: usize> Serialize
     for Report<'_, N, BUCKETS, SHARDS>
 {

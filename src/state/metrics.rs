@@ -40,6 +40,7 @@ pub struct Resettable {
 
 /// Counts since it was made, always: for devices, where memory is scarce.
 #[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Monotonic;
 
 /// What a policy counts into.
