@@ -35,14 +35,25 @@ fn whatever_is_left_a_failure_takes_one_token_and_a_success_gives_its_part() {
     assert!(compared > 1_000_000, "{compared}");
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Spend {
     Fail,
+    /// A failure that another caller's reading tells, older by so much.
+    FailLate(Duration),
     Succeed,
     /// Time goes by.
     Pass(Duration),
     /// The clock steps back, and no time goes by.
     Back(Duration),
+}
+
+impl Spend {
+    const fn behind(self) -> Duration {
+        match self {
+            Self::FailLate(behind) => behind,
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 #[test]
@@ -57,28 +68,53 @@ fn no_six_steps_pay_more_retries_than_tokens_successes_and_time_give() {
         Spend::Back(Duration::from_secs(1)),
         Spend::Back(Duration::from_secs(3600)),
     ];
+    spend_within_their_means(&steps, refill);
+}
+
+#[test]
+fn no_six_steps_by_readings_out_of_order_pay_more_than_time_gives() {
+    // Within the 64 s by which readings may disagree, and by more than a refill takes.
+    let refill = Duration::from_secs(60);
+    let steps = [
+        Spend::Fail,
+        Spend::FailLate(Duration::from_secs(1)),
+        Spend::FailLate(Duration::from_secs(63)),
+        Spend::Succeed,
+        Spend::Pass(refill / 2 + TICK * 2),
+        Spend::Pass(refill + TICK * 2),
+    ];
+    spend_within_their_means(&steps, refill);
+}
+
+fn spend_within_their_means(steps: &[Spend], refill: Duration) {
     for (tokens, per_success) in [(1, 0), (3, 100), (4, 1000), (7, 500)] {
         let rule = BudgetRule::new(tokens, per_success, refill);
-        let mut walked = 0;
-        each_sequence(&steps, 6, &mut |sequence| {
-            spends_within_its_means(&rule, sequence);
+        let (mut walked, mut at_most) = (0, 0);
+        each_sequence(steps, 6, &mut |sequence| {
+            at_most += u32::from(spends_within_its_means(&rule, sequence));
             walked += 1;
         });
-        assert_eq!(walked, (0..=6).map(|depth| 7_u32.pow(depth)).sum::<u32>());
+        assert_eq!(walked, (0..=6).map(|depth| (steps.len() as u32).pow(depth)).sum::<u32>());
+        assert!(tokens < 3 || at_most > 20, "{at_most} meet the bound by what comes back");
     }
 }
 
-fn spends_within_its_means(rule: &BudgetRule, sequence: &[Spend]) {
+/// Whether it paid for all that it may, and for more than it began with.
+fn spends_within_its_means(rule: &BudgetRule, sequence: &[Spend]) -> bool {
     let (budget, mut now) = (SharedTokens::full(rule), NOON);
-    let (mut paid, mut successes, mut passed) = (0, 0, Duration::ZERO);
+    let (mut paid, mut successes) = (0, 0);
+    // Since the first failure, by whose reading time begins.
+    let mut passed = None;
     for step in sequence {
         match *step {
-            Spend::Fail => {
+            Spend::Fail | Spend::FailLate(_) => {
+                let behind = step.behind();
                 let before = budget.tokens();
-                let paid_now = budget.withdraw(rule, now);
+                let paid_now = budget.withdraw(rule, earlier(now, behind));
                 paid += u32::from(paid_now);
                 assert!(!paid_now || 2 * budget.tokens() + 1 >= rule.tokens(), "half was spent");
                 assert!(budget.tokens() + 1 >= before, "one failure took more than a token");
+                passed = passed.or(Some(behind));
             }
             Spend::Succeed => {
                 budget.deposit(rule);
@@ -86,18 +122,20 @@ fn spends_within_its_means(rule: &BudgetRule, sequence: &[Spend]) {
             }
             Spend::Pass(length) => {
                 now = now.after(length);
-                passed += length;
+                passed = passed.map(|passed| passed + length);
             }
-            Spend::Back(length) => {
-                now = Instant::from_micros(now.as_micros() - length.as_micros() as u64);
-            }
+            Spend::Back(length) => now = earlier(now, length),
         }
         assert!(budget.tokens() <= rule.tokens(), "more than full");
     }
     let half = (rule.tokens() - 1) / 2;
     let given = (successes * rule.per_success()).div_ceil(1000);
+    let passed = passed.unwrap_or_default();
     let refilled = (passed.as_micros() / rule.refill_period().as_micros()) as u32;
-    assert!(paid <= half + given + refilled, "{paid} paid: {half} + {given} + {refilled}");
+    assert!(
+        paid <= half + given + refilled,
+        "{paid} paid: {half} + {given} + {refilled}, {sequence:?}"
+    );
     // From wherever it is: left alone for long enough, it pays for a retry.
     if rule.tokens() > 2 {
         // Where it was full enough, the period begins with this failure. A clock that stepped back by
@@ -107,6 +145,7 @@ fn spends_within_its_means(rule: &BudgetRule, sequence: &[Spend]) {
         let later = now.after((rule.refill_period() + TICK * 2) * periods);
         assert!(budget.withdraw(rule, later), "no way out");
     }
+    paid > half && paid == half + given + refilled
 }
 
 #[test]
@@ -263,6 +302,10 @@ fn each_sequence<S: Copy>(steps: &[S], depth: usize, visit: &mut impl FnMut(&[S]
         }
     }
     longer(steps, depth, &mut Vec::new(), visit);
+}
+
+const fn earlier(now: Instant, by: Duration) -> Instant {
+    Instant::from_micros(now.as_micros() - by.as_micros() as u64)
 }
 
 const NOON: Instant = Instant::from_micros(43_200_000_001);
