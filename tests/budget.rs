@@ -173,6 +173,19 @@ fn a_clock_that_reads_a_little_back_and_forth_brings_nothing_more() {
 }
 
 #[test]
+fn a_clock_that_reads_back_and_forth_brings_nothing_to_a_budget_that_is_just_full_enough() {
+    for (period, behind) in [(100, 300), (1_000, 3_000), (30_000, 63_000)] {
+        let budget = just_full_enough(BudgetRule::new(10, 1, Duration::from_millis(period)));
+        let behind = before(NOON, Duration::from_millis(behind));
+        // The first is by the reading that is behind. No time goes by.
+        let readings = [behind, NOON].into_iter().cycle().take(1000);
+        let paid: Vec<_> = readings.map(|now| budget.withdraw(now)).collect();
+        assert_eq!(paid.iter().position(|&paid| !paid), Some(1), "{period} ms");
+        assert_eq!((paid.iter().filter(|&&paid| paid).count(), budget.tokens()), (1, 0));
+    }
+}
+
+#[test]
 fn a_reading_a_little_old_of_a_full_budget_brings_no_refill_sooner() {
     let paid = |readings: &[u64]| {
         let budget = Budget::with_rule(BudgetRule::new(10, 0, Duration::from_secs(30)));
@@ -185,12 +198,7 @@ fn a_reading_a_little_old_of_a_full_budget_brings_no_refill_sooner() {
 
 #[test]
 fn a_budget_that_is_just_full_enough_begins_its_refill_with_the_next_failure() {
-    // From 10 tokens, four failures and a thousandth: half, a retry's worth, and the least more.
-    let budget = Budget::with_rule(BudgetRule::new(10, 1, MINUTE));
-    for _ in 0..4 {
-        assert!(budget.withdraw(NOON));
-    }
-    budget.deposit();
+    let budget = just_full_enough(BudgetRule::new(10, 1, MINUTE));
     let began = NOON.after(MINUTE / 10 * 9);
     assert!(budget.withdraw(began));
     // A minute after noon, but not after the failure that left room for a refill.
@@ -286,29 +294,37 @@ fn a_claim_tells_two_clocks_that_disagree_from_one_that_stepped_back() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Failures, successes and time in any mixture: no more retries than were earned.
+    /// Failures, successes and time in any mixture, some by readings a little old: no more retries
+    /// than were earned since the first reading.
     #[test]
     fn no_mixture_pays_for_more_than_its_tokens_successes_and_refills(
-        tokens in 1..50_u32,
-        per_success in 0..2000_u32,
+        tokens in prop_oneof![3..10_u32, 1..50_u32],
+        per_success in prop_oneof![Just(0), Just(1000), 0..2000_u32],
         period in 50_u64..100_000,
-        began in 0..u64::MAX / 2,
-        steps in prop::collection::vec((0..4_u8, 0..50_000_u64), 1..400),
+        began in 64_000_000..u64::MAX / 2,
+        steps in prop::collection::vec((0..6_u8, 0..50_000_u64), 1..400),
     ) {
         let period = Duration::from_millis(period);
         let budget = Budget::with_rule(BudgetRule::new(tokens, per_success, period));
         let mut now = Instant::from_micros(began);
-        let (began, mut paid, mut earned) = (now, 0, u64::from(tokens) * 500);
-        for (step, millis) in steps {
+        let (mut began, mut paid, mut earned) = (None, 0, u64::from(tokens) * 500);
+        for (step, length) in steps {
             match step {
                 0 => {
                     budget.deposit();
                     earned += u64::from(per_success);
                 }
-                1 => now = now.after(Duration::from_millis(millis)),
-                _ => paid += u64::from(budget.withdraw(now)),
+                1 => now = now.after(Duration::from_millis(length)),
+                2 => now = now.after(Duration::from_micros(length)),
+                _ => {
+                    let behind = if step == 3 { length } else { 0 };
+                    let reading = before(now, Duration::from_millis(behind));
+                    began = began.or(Some(reading));
+                    paid += u64::from(budget.withdraw(reading));
+                }
             }
-            let refills = (now.since(began).as_micros() / period.as_micros()) as u64;
+            let passed = began.map_or(NEVER, |began| now.since(began));
+            let refills = (passed.as_micros() / period.as_micros()) as u64;
             prop_assert!(paid * 1000 <= earned + refills * 1000);
             prop_assert!(budget.tokens() <= tokens);
         }
@@ -376,6 +392,21 @@ impl Outage {
         }
         made
     }
+}
+
+/// A budget of 10 tokens that is full enough for nothing to be due, and not by a thousandth more.
+fn just_full_enough(rule: BudgetRule) -> Budget {
+    let budget = Budget::with_rule(rule);
+    // Four failures and a thousandth: half, a retry's worth, and the least more are left.
+    for _ in 0..4 {
+        assert!(budget.withdraw(NOON));
+    }
+    budget.deposit();
+    budget
+}
+
+const fn before(now: Instant, by: Duration) -> Instant {
+    Instant::from_micros(now.as_micros() - by.as_micros() as u64)
 }
 
 /// A budget without a token, at noon.
