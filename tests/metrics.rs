@@ -4,7 +4,10 @@
 use core::cell::{Cell, RefCell};
 use core::future::{Future, pending};
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
@@ -770,6 +773,21 @@ impl Wait for OfThread<'_> {
     }
 }
 
+/// How many calls each thread has begun, or ended.
+#[derive(Default)]
+struct Progress([AtomicU64; THREADS]);
+
+impl Progress {
+    fn calls(&self) -> u64 {
+        self.0.iter().map(|calls| calls.load(SeqCst)).sum()
+    }
+
+    /// Every fifth call, the third first, makes two; the others one.
+    fn attempts(&self) -> u64 {
+        self.0.iter().map(|calls| calls.load(SeqCst)).map(|calls| calls + (calls + 2) / 5).sum()
+    }
+}
+
 #[test]
 fn eight_threads_are_counted_exactly_and_never_seen_to_go_back() {
     counted_by_threads(&Metrics::<COUNT_ONLY, 1>::new());
@@ -799,24 +817,49 @@ fn counted_by_threads<const BUCKETS: usize, const SHARDS: usize>(
             let _attempt = run.attempt(clock.now());
         }
     };
+    let (begun, ended) = (Progress::default(), Progress::default());
     std::thread::scope(|scope| {
-        let call = &call;
+        let (call, begun, ended) = (&call, &begun, &ended);
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let clock = OfThread(&clock, thread);
-                scope.spawn(move || (0..CALLS).for_each(|number| call(&clock, number)))
+                scope.spawn(move || {
+                    for number in 0..CALLS {
+                        begun.0[thread].store(number + 1, SeqCst);
+                        call(&clock, number);
+                        ended.0[thread].store(number + 1, SeqCst);
+                    }
+                })
             })
             .collect();
-        let mut before = metrics.raw();
+        let (mut before, mut at_reset) = (metrics.raw(), 0);
         while !threads.iter().all(|thread| thread.is_finished()) {
+            let least = (ended.calls(), ended.attempts());
             let raw = metrics.raw();
-            adds_up(&raw).unwrap();
-            never_goes_back(&before, &raw).unwrap();
-            assert!(raw.calls.in_flight <= CALLS * THREADS as u64, "{raw:?}");
-            assert!(raw.attempts.in_flight <= CALLS * THREADS as u64, "{raw:?}");
             let snapshot = metrics.snapshot();
+            // What ended in the meantime may be seen to begin, and not to end.
+            let meanwhile = (ended.calls() - least.0, ended.attempts() - least.1);
+            let most = (begun.calls(), begun.attempts());
+            adds_up(&raw).unwrap();
             adds_up(&snapshot).unwrap();
-            assert!(snapshot.calls.started <= CALLS * THREADS as u64, "{snapshot:?}");
+            never_goes_back(&before, &raw).unwrap();
+            let (calls, attempts) = (raw.calls, raw.attempts);
+            assert!((least.0..=most.0).contains(&calls.started), "{least:?} to {most:?}: {raw:?}");
+            assert!(
+                (least.1..=most.1).contains(&attempts.started),
+                "{least:?} to {most:?}: {raw:?}"
+            );
+            assert!(snapshot.calls.started <= most.0 - at_reset, "{snapshot:?}");
+            for seen in [raw, snapshot] {
+                // Of a call that is under way, one attempt may have ended and another begun meanwhile.
+                let threads = THREADS as u64;
+                assert!(seen.calls.in_flight <= threads + meanwhile.0, "{meanwhile:?}: {seen:?}");
+                assert!(
+                    seen.attempts.in_flight <= 2 * threads + meanwhile.1,
+                    "{meanwhile:?}: {seen:?}"
+                );
+            }
+            at_reset = ended.calls();
             metrics.reset().unwrap();
             before = raw;
         }
