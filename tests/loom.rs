@@ -865,16 +865,35 @@ fn a_success_during_failures_gives_its_part_and_no_more() {
 
 #[test]
 #[cfg_attr(mutant = "store_for_cas", should_panic)]
-fn refills_are_claimed_once() {
+fn refills_are_claimed_once_and_none_is_lost() {
     model_of_three(|| {
-        let rule = BudgetRule::new(4, 0, Duration::from_secs(1));
+        let rule = BudgetRule::new(10, 0, Duration::from_secs(1));
         let budget = Arc::new(Budget::with_rule(rule));
-        for _ in 0..4 {
+        // So few are left that there is room for refills, and enough for failures that come first.
+        for _ in 0..8 {
             let _ = budget.withdraw(at(0));
         }
-        // Two are due, and pay for both failures, or for the one that came before them.
-        join([(); 2].map(|()| spawn_withdraw(&budget, at(2_500))));
-        assert!(budget.tokens() <= 1, "{} tokens out of nothing", budget.tokens());
+        // Two are due, and two are taken.
+        let paid = join([(); 2].map(|()| spawn_withdraw(&budget, at(2_500))));
+        assert_eq!((paid, budget.tokens()), ([false; 2], 2));
+    });
+}
+
+#[test]
+#[cfg_attr(mutant = "store_for_cas", should_panic)]
+fn no_refill_comes_of_readings_out_of_order_where_it_is_just_full_enough() {
+    model_of_three(|| {
+        let rule = BudgetRule::new(10, 1, Duration::from_secs(30));
+        let budget = Arc::new(Budget::with_rule(rule));
+        for _ in 0..4 {
+            assert!(budget.withdraw(at(100_000)));
+        }
+        budget.deposit();
+        // A retry's worth is left, for whoever comes first; and no time passes.
+        let paid = join([41_000, 100_000].map(|millis| spawn_withdraw(&budget, at(millis))));
+        assert_eq!(paid.iter().filter(|&&paid| paid).count(), 1);
+        assert!(!budget.withdraw(at(100_000)));
+        assert_eq!(budget.tokens(), 3);
     });
 }
 
