@@ -1,6 +1,7 @@
 //! The circuit as arithmetic: tables, naive models, and a walk of all that can be reached.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use core::cell::Cell;
 use core::time::Duration;
 use std::collections::HashSet;
 
@@ -1057,7 +1058,7 @@ proptest! {
 #[test]
 fn all_that_nine_steps_reach_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT);
-    let moves = [1_i64, 1 << 14, 1 << 17];
+    let moves = [1, 1 << 14, 1 << 17];
     assert!(walk(&rule, Steps { skews: &[0, -1], ..Steps::of(&moves) }, 9) > 50_000);
 }
 
@@ -1066,23 +1067,33 @@ fn all_that_nine_steps_reach_keeps_its_promises() {
 fn all_that_eight_steps_reach_by_readings_of_ticks_ago_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT);
     let skews = [0, -(1 << 14) - 1, -(1 << 17)];
-    let moves = [5 << 14, (1 << 17) + 1];
+    let moves = [(5 << 14) + 1, (1 << 17) + 1];
     assert!(walk(&rule, Steps { skews: &skews, flights: 2, ..Steps::of(&moves) }, 8) > 50_000);
 }
 
 /// The same for two probes and a window.
 #[test]
 fn all_that_twelve_steps_reach_with_two_probes_keeps_its_promises() {
-    let rule = Rule::new(Trip::after(2).of_last(3), TICK * 4).probes(2).lease(UNIT);
-    assert!(walk(&rule, Steps::of(&[5 << 14, 1 << 17]), 12) > 50_000);
+    let rule = Rule::new(Trip::after(2).of_last(3), TICK * 5).probes(2).lease(UNIT);
+    assert!(walk(&rule, Steps::of(&[5 << 14, 6 << 14]), 12) > 50_000);
 }
 
-/// The same on a clock that steps back by a second, 64 s, and an hour, and forward by an hour.
+/// The same on a clock that steps back by 32 ms, 64 s, and an hour, and forward by an hour.
 #[test]
 fn all_that_eight_steps_reach_on_a_broken_clock_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT);
-    let moves = [5 << 14, -1_000_000, -64_000_000, -3_600_000_000, 3_600_000_000];
-    assert!(walk(&rule, Steps::of(&moves), 8) > 50_000);
+    let clock = [-32_000, -64_000_000, -3_600_000_000, 3_600_000_000];
+    assert!(walk(&rule, Steps { clock: &clock, ..Steps::of(&[5 << 14, 10 << 14]) }, 8) > 50_000);
+}
+
+/// The same on a clock that steps back by less than goes by.
+#[test]
+fn all_that_eight_steps_reach_on_a_clock_that_steps_back_a_little_keeps_its_promises() {
+    let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT);
+    let clock = [-20_000, -70_000, -1_000_000];
+    let moves = [(4 << 14) + 4000, 1_139_072, 2_000_000];
+    let steps = Steps { clock: &clock, flights: 2, ..Steps::of(&moves) };
+    assert!(walk(&rule, steps, 8) > 50_000);
 }
 
 /// The same with a period that grows: up to six openings in a row, of 4, 10, 25, 62.5 and 80 ticks.
@@ -1106,16 +1117,20 @@ fn all_that_seven_steps_reach_in_all_modes_keeps_its_promises() {
 #[test]
 fn all_that_six_steps_reach_in_all_modes_on_a_broken_clock_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT).open_growth(20, TICK * 80);
-    let moves = [5 << 14, -1_000_000, -64_000_000, 3_600_000_000];
-    let steps = Steps { skews: &[0, -1], modes: &Mode::ALL, resets: true, ..Steps::of(&moves) };
+    let clock = [-30_000, -1_000_000, -64_000_000, 3_600_000_000];
+    let steps =
+        Steps { clock: &clock, skews: &[0, -1], modes: &Mode::ALL, ..Steps::of(&[6 << 14]) };
+    let steps = Steps { resets: true, ..steps };
     assert!(walk(&rule, steps, 6) > 50_000);
 }
 
 /// What may happen at each step.
 #[derive(Clone, Copy)]
 struct Steps<'s> {
-    /// Of the clock. Those of more than a second are steps: no time passes.
-    moves: &'s [i64],
+    /// Time that passes.
+    moves: &'s [u64],
+    /// By how much the clock steps, and no time passes.
+    clock: &'s [i64],
     /// By how much a caller's reading may be older than the clock.
     skews: &'s [i64],
     /// What it may be told.
@@ -1126,9 +1141,20 @@ struct Steps<'s> {
 }
 
 impl<'s> Steps<'s> {
-    const fn of(moves: &'s [i64]) -> Self {
-        Self { moves, skews: &[0], modes: &[], resets: false, flights: 3 }
+    const fn of(moves: &'s [u64]) -> Self {
+        Self { moves, clock: &[], skews: &[0], modes: &[], resets: false, flights: 3 }
     }
+}
+
+/// How near the steps came to what is promised, in microseconds.
+#[derive(Debug)]
+struct Seen {
+    /// Open for the longest, without a step back of the clock and after one.
+    open: [Cell<u64>; 2],
+    /// Without a probe for the longest.
+    silent: [Cell<u64>; 2],
+    /// Open for the shortest.
+    over: Cell<u64>,
 }
 
 /// A circuit, what is under way, and what an observer with a perfect memory knows.
@@ -1136,7 +1162,7 @@ impl<'s> Steps<'s> {
 struct Node {
     circuit: Circuit,
     flights: Vec<Flight>,
-    /// What the clock says. Moves of more than a second are steps: no time passes.
+    /// What the clock says.
     reading: u64,
     real: u64,
     epoch: u32,
@@ -1163,19 +1189,22 @@ struct Flight {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Mark {
     real: u64,
+    /// How much older than the clock the reading was by which it happened.
+    skew: u64,
     back: u64,
-    stepped: bool,
+    forth: u64,
 }
 
 /// Visits every node that `depth` steps reach, checks each step, and says how many there are.
 fn walk(rule: &Rule, steps: Steps<'_>, depth: u32) -> usize {
+    let near = Seen::new();
     let mut level = HashSet::from([Node::start()]);
     let mut seen = level.clone();
     for _ in 0..depth {
         let mut next = HashSet::new();
         for node in &level {
             node.has_a_way_out(rule);
-            node.steps(rule, steps, |reached| {
+            node.steps(rule, steps, &near, |reached| {
                 if seen.insert(reached.clone()) {
                     next.insert(reached);
                 }
@@ -1184,8 +1213,31 @@ fn walk(rule: &Rule, steps: Steps<'_>, depth: u32) -> usize {
         level = next;
     }
     level.iter().for_each(|node| node.has_a_way_out(rule));
-    println!("{} nodes", seen.len());
+    println!("{} nodes, {near:?}", seen.len());
+    near.is_near(steps);
     seen.len()
+}
+
+impl Seen {
+    fn new() -> Self {
+        let never = || Cell::new(u64::MAX);
+        Self { open: [never(), never()], silent: [never(), never()], over: never() }
+    }
+
+    /// Each bound was met but for what it is rounded up by.
+    fn is_near(&self, steps: Steps<'_>) {
+        let stepped = usize::from(!steps.clock.is_empty());
+        assert!(self.open[stepped].get() <= micros(TICK), "{self:?}");
+        assert!(self.over.get() <= micros(TICK), "{self:?}");
+        // With modes after a step of the clock, that takes a step more.
+        if stepped == 0 || steps.modes.is_empty() {
+            assert!(self.silent[stepped].get() <= micros(UNIT), "{self:?}");
+        }
+    }
+
+    fn note(nearest: &Cell<u64>, distance: u64) {
+        nearest.set(nearest.get().min(distance));
+    }
 }
 
 impl Node {
@@ -1206,9 +1258,13 @@ impl Node {
         }
     }
 
-    fn steps(&self, rule: &Rule, steps: Steps<'_>, mut reach: impl FnMut(Self)) {
+    fn steps(&self, rule: &Rule, steps: Steps<'_>, near: &Seen, mut reach: impl FnMut(Self)) {
         for &by in steps.moves {
-            reach(self.moved(by));
+            let (reading, real) = (self.reading + by, self.real + by);
+            reach(Self { reading, real, ..self.clone() });
+        }
+        for &by in steps.clock {
+            reach(self.stepped(by));
         }
         for &mode in steps.modes {
             reach(self.force(rule, mode));
@@ -1220,7 +1276,7 @@ impl Node {
         for skew in steps.skews {
             let now = self.reading.saturating_add_signed(*skew);
             if self.flights.len() < steps.flights {
-                reach(self.admit(rule, now));
+                reach(self.admit(rule, now, near));
             }
             for flight in 0..self.flights.len() {
                 reach(self.settle(rule, now, flight, Success));
@@ -1232,21 +1288,17 @@ impl Node {
         }
     }
 
-    fn moved(&self, by: i64) -> Self {
+    fn stepped(&self, by: i64) -> Self {
         let mut next = self.clone();
         next.reading = self.reading.saturating_add_signed(by);
-        if by.unsigned_abs() < 1_000_000 {
-            next.real += by.unsigned_abs();
-        } else {
-            for mark in [&mut next.opened, &mut next.probed] {
-                mark.back += by.min(0).unsigned_abs();
-                mark.stepped = true;
-            }
+        for mark in [&mut next.opened, &mut next.probed] {
+            mark.back += by.min(0).unsigned_abs();
+            mark.forth += by.max(0).unsigned_abs();
         }
         next
     }
 
-    fn admit(&self, rule: &Rule, now: u64) -> Self {
+    fn admit(&self, rule: &Rule, now: u64, near: &Seen) -> Self {
         let (circuit, admission) = self.circuit.admit(rule, Instant::from_micros(now));
         let instant = Instant::from_micros(now);
         let admits = matches!(admission, Admission::Admitted(..));
@@ -1268,25 +1320,29 @@ impl Node {
             _ if self.mode == Mode::ForcedClosed => panic!("{:?}, forced closed", self.circuit),
             (Phase::Open { .. }, _) if !admits || shadowed => {
                 assert_eq!(admits, self.mode == Mode::Shadow);
-                let open = self.real - self.opened.real;
+                let open = self.since(&self.opened);
                 let period = if self.told { Duration::ZERO } else { self.period(rule) };
                 let longest = micros(period + TICK) + self.opened.back + skew;
                 assert!(open < longest, "open for {open} µs: {:?}", self.circuit);
+                Seen::note(&near.open[usize::from(self.opened.back > 0)], longest - open);
                 assert!(self.circuit.remaining(rule, instant) <= self.period(rule));
             }
             (Phase::Open { .. }, Admission::Admitted(_, Some(Transition::HalfOpened))) => {
-                let open = self.real - self.opened.real;
-                assert!(
-                    self.opened.stepped || self.told || open >= micros(self.period(rule)),
-                    "open for {open} µs only: {:?}",
-                    self.circuit
-                );
+                let open = self.since(&self.opened);
+                let shortest = micros(self.period(rule)) + self.opened.back + skew;
+                // By so much less than when it opened that the end is taken for nonsense.
+                let behind = (self.opened.back + skew).saturating_sub(open);
+                if !self.told && behind + micros(TICK) < micros(STEP) {
+                    assert!(open >= shortest, "open for {open} µs only: {:?}", self.circuit);
+                    Seen::note(&near.over, open - shortest);
+                }
             }
             (Phase::HalfOpen { .. }, _) if !admits || shadowed => {
                 assert_eq!(admits, self.mode == Mode::Shadow);
-                let silent = self.real - self.probed.real;
+                let silent = self.since(&self.probed);
                 let longest = micros(rule.lease_for() + UNIT) + self.probed.back + skew;
                 assert!(silent < longest, "no probe for {silent} µs: {:?}", self.circuit);
+                Seen::note(&near.silent[usize::from(self.probed.back > 0)], longest - silent);
                 assert!(self.circuit.remaining(rule, instant) <= rule.lease_for());
             }
             (Phase::HalfOpen { .. }, Admission::Admitted(_, None)) => {}
@@ -1302,7 +1358,7 @@ impl Node {
             next.flights
                 .sort_unstable_by_key(|flight| (flight.epoch, flight.admitted, flight.shadowed));
             if !shadowed {
-                next.probed = Mark { real: next.real, ..Mark::default() };
+                next.probed = Mark { real: next.real, skew, ..Mark::default() };
             }
         }
         next.counts_its_probes(rule);
@@ -1333,8 +1389,8 @@ impl Node {
             ) => {
                 assert_eq!(outcome, Failure);
                 assert_ne!(self.mode, Mode::ForcedClosed, "opened");
-                let stepped = now != self.reading;
-                next.opened = Mark { real: next.real, back: 0, stepped };
+                let skew = self.reading - now;
+                next.opened = Mark { real: next.real, skew, ..Mark::default() };
                 (next.openings, next.told) = ((self.openings + 1).min(15), false);
             }
             (
@@ -1401,6 +1457,11 @@ impl Node {
             assert!(next.epoch > self.epoch);
         }
         next
+    }
+
+    /// What went by since by the clock, but for its steps back.
+    const fn since(&self, mark: &Mark) -> u64 {
+        self.real - mark.real + mark.skew + mark.forth
     }
 
     /// The open period that it is in or was in last.
