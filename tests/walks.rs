@@ -235,7 +235,9 @@ fn waits_never_fall_as_attempts_fail_whatever_their_number() {
                 let (min, max) = (lengths[min], lengths[max]);
                 let schedule = Backoff::try_new(growth, multiplier, min, max).unwrap();
                 for jitter in jitters {
-                    never_falls(&schedule.jitter(jitter), &numbers(growth, multiplier, min, max));
+                    let schedule = schedule.jitter(jitter);
+                    never_falls(&schedule, &numbers(growth, multiplier, min, max));
+                    goes_by_the_wait_before(&schedule);
                     schedules += 1;
                 }
             }
@@ -245,20 +247,89 @@ fn waits_never_fall_as_attempts_fail_whatever_their_number() {
 }
 
 fn never_falls(schedule: &Backoff, numbers: &[u32]) {
-    let most = match schedule.jitter_kind() {
-        Jitter::Additive(most) => schedule.max() + most,
-        _ => schedule.max(),
-    };
+    let bounds: Vec<_> = numbers.iter().map(|&failed| bounds(schedule, failed)).collect();
     for random in [0, 1 << 31, u32::MAX] {
         let mut last = Duration::ZERO;
-        for &failed in numbers {
+        for (&failed, &(shortest, longest)) in numbers.iter().zip(&bounds) {
             let wait = schedule.wait(failed, schedule.min(), random);
             assert!(last <= wait, "{schedule:?} falls at {failed}: {last:?}, {wait:?}");
-            assert!(wait <= most, "{schedule:?} is past its longest at {failed}: {wait:?}");
+            assert!(shortest <= wait, "{schedule:?} is too short at {failed}: {wait:?}");
+            assert!(wait <= longest, "{schedule:?} is past its longest at {failed}: {wait:?}");
             assert!(wait <= schedule.longest(failed), "{schedule:?} {failed}");
             last = wait;
         }
     }
+}
+
+/// The shortest and the longest wait that chance leaves.
+fn bounds(schedule: &Backoff, failed: u32) -> (Duration, Duration) {
+    let planned = Duration::from_micros(planned(schedule, failed) as u64);
+    match schedule.jitter_kind() {
+        Jitter::None => (planned, planned),
+        Jitter::Additive(most) => (planned, planned + most),
+        Jitter::Full => (Duration::ZERO, planned),
+        Jitter::Equal => (planned / 2, planned),
+        Jitter::Decorrelated => (schedule.min(), schedule.max()),
+    }
+}
+
+/// Only decorrelated jitter goes by the wait before, and the longer that was, the longer it waits.
+fn goes_by_the_wait_before(schedule: &Backoff) {
+    let (min, max, micro) = (schedule.min(), schedule.max(), Duration::from_micros(1));
+    let mut before: Vec<Duration> = [Duration::ZERO, micro, HOUR, Duration::MAX].to_vec();
+    let third = |length: Duration| Duration::from_micros(length.as_micros() as u64 / 3);
+    for length in [third(min), min, third(max), max] {
+        before.extend([length.saturating_sub(micro), length, length + micro]);
+    }
+    before.sort_unstable();
+    for random in [0, 1, 1 << 31, u32::MAX - 1, u32::MAX] {
+        for failed in [0, 1, 2, 17, u32::MAX] {
+            let mut last = schedule.wait(failed, Duration::ZERO, random);
+            for &previous in &before {
+                let wait = schedule.wait(failed, previous, random);
+                is_within(schedule, planned(schedule, failed), previous, random, wait);
+                match schedule.jitter_kind() {
+                    Jitter::Decorrelated => assert!(last <= wait, "{schedule:?} {previous:?}"),
+                    _ => assert_eq!(last, wait, "{schedule:?} {previous:?}"),
+                }
+                last = wait;
+            }
+        }
+    }
+}
+
+/// What the schedule gives before jitter, in microseconds.
+fn planned(schedule: &Backoff, failed: u32) -> u128 {
+    let (multiplier, before) = (schedule.multiplier().as_micros(), failed.saturating_sub(1));
+    let grown = match schedule.growth() {
+        Growth::Constant => multiplier,
+        Growth::Linear => multiplier * (u128::from(before) + 1),
+        // An hour is less than 2^32 µs.
+        Growth::Exponential => multiplier << before.min(32),
+    };
+    grown.min(schedule.max().as_micros()).max(schedule.min().as_micros())
+}
+
+/// No shorter than its formula says for `random`, and no longer than for any.
+fn is_within(schedule: &Backoff, planned: u128, previous: Duration, random: u32, wait: Duration) {
+    let (min, max) = (schedule.min().as_micros(), schedule.max().as_micros());
+    // In halves of a microsecond, what is certain and what is left to chance.
+    let (certain, chance) = match schedule.jitter_kind() {
+        Jitter::None => (planned * 2, 0),
+        Jitter::Additive(most) => (planned * 2, most.as_micros() * 2),
+        Jitter::Full => (0, planned * 2),
+        Jitter::Equal => (planned, planned),
+        Jitter::Decorrelated => (min * 2, previous.as_micros() * 6),
+    };
+    let (chance, longest) = match schedule.jitter_kind() {
+        Jitter::Decorrelated => (chance.saturating_sub(certain), max * 2),
+        _ => (chance, certain + chance),
+    };
+    let share = (chance * u128::from(random) + u128::from(u32::MAX)) >> 32;
+    let (wait, shortest) = (wait.as_micros() * 2, (certain + share).min(longest));
+    assert!(shortest <= wait, "{schedule:?} {planned} {previous:?}: {wait} < {shortest} halves");
+    let longest = longest.min(certain + chance);
+    assert!(wait <= longest, "{schedule:?} {planned} {previous:?}: {wait} > {longest} halves");
 }
 
 /// All numbers of failed attempts up to ten thousand, and beyond that those around which a schedule
