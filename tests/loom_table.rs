@@ -87,6 +87,7 @@ fn what_a_limit_gave_to_a_caller_goes_back_when_another_has_the_probe() {
 }
 
 #[test]
+#[cfg_attr(any(mutant = "relaxed_stores", mutant = "relaxed_loads"), should_panic)]
 fn a_strategy_of_the_callers_own_is_of_the_configuration_that_the_rest_is_of() {
     explore(1, || {
         let table = fresh(EMPTY);
