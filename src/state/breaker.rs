@@ -51,10 +51,10 @@ pub struct SharedCircuit {
 /// What for somebody asks.
 #[derive(Clone, Copy)]
 enum Asking {
-    ToGo,
-    ToKnow,
+    Going,
+    Looking,
     /// Of an instant that is yet to come: nothing begins there.
-    ToForesee,
+    Foreseeing,
 }
 
 /// Leave to make one attempt. Dropped, it is given back and says nothing.
@@ -138,7 +138,7 @@ pub trait Guarded {
     fn peek(&self, now: Instant) -> Result<(), BreakerOpen> {
         match self.shared().is_closed() {
             true => Ok(()),
-            false => self.shared().look(self.rule().borrow(), now, Asking::ToKnow),
+            false => self.shared().look(self.rule().borrow(), now, Asking::Looking),
         }
     }
 
@@ -151,7 +151,7 @@ pub trait Guarded {
     fn foresee(&self, at: Instant) -> Result<(), BreakerOpen> {
         match self.shared().is_closed() {
             true => Ok(()),
-            false => self.shared().look(self.rule().borrow(), at, Asking::ToForesee),
+            false => self.shared().look(self.rule().borrow(), at, Asking::Foreseeing),
         }
     }
 }
@@ -312,7 +312,7 @@ impl SharedCircuit {
             None => {
                 let rule = rule();
                 let rule = rule.borrow();
-                match self.ask(rule, at, Asking::ToGo) {
+                match self.ask(rule, at, Asking::Going) {
                     Asked::Admitted(ticket) => Ok((ticket, false)),
                     Asked::HalfOpened(ticket) => Ok((ticket, true)),
                     Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, now) }),
@@ -374,10 +374,10 @@ impl SharedCircuit {
         self.try_update(asking, |circuit| {
             let (next, asked) = circuit.ask(rule, now, READ);
             match (asking, asked) {
-                (Asking::ToForesee, _)
-                | (Asking::ToKnow, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
+                (Asking::Foreseeing, _)
+                | (Asking::Looking, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
                 // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
-                (Asking::ToKnow | Asking::ToGo, _) => (next, asked),
+                (Asking::Looking | Asking::Going, _) => (next, asked),
             }
         })
     }
@@ -393,7 +393,7 @@ impl SharedCircuit {
 
     #[inline(never)]
     fn try_count(&self, rule: &Rule, now: Moment, ticket: Ticket, told: Told) -> Option<Settled> {
-        self.try_update(Asking::ToGo, |circuit| circuit.count(rule, now, ticket, told, READ))
+        self.try_update(Asking::Going, |circuit| circuit.count(rule, now, ticket, told, READ))
     }
 
     /// See [`Circuit::trip`].
@@ -436,7 +436,7 @@ impl SharedCircuit {
     #[cold]
     #[inline(never)] // Out of the way of those that settle.
     fn give_back(&self, ticket: Ticket) {
-        self.update(Asking::ToGo, |circuit| (circuit.release(ticket), ()));
+        self.update(Asking::Going, |circuit| (circuit.release(ticket), ()));
     }
 
     /// Sets its mode, and says what transition that made. See [`Circuit::force`].
@@ -457,15 +457,15 @@ impl SharedCircuit {
     fn set_mode(&self, now: Option<Instant>, mode: Mode) -> Option<Transition> {
         // Where both words move at once, the mode and its phase can.
         if TOGETHER || ONE_STEP {
-            return self.update(Asking::ToGo, |circuit| circuit.forced(now, mode, READ));
+            return self.update(Asking::Going, |circuit| circuit.forced(now, mode, READ));
         }
-        self.update(Asking::ToGo, |circuit| (circuit.expired(now, mode), ()));
-        let had = self.update(Asking::ToGo, |circuit| {
+        self.update(Asking::Going, |circuit| (circuit.expired(now, mode), ()));
+        let had = self.update(Asking::Going, |circuit| {
             (circuit.with_mode(mode, READ), circuit.has_mode(mode))
         });
         // By the mode that is then in the circuit: another caller may have set one since. And if it
         // was there before: whoever set it may be held up.
-        self.update(Asking::ToGo, |circuit| match had || IN_EPOCH {
+        self.update(Asking::Going, |circuit| match had || IN_EPOCH {
             true if LEFT_TO_OTHERS => (circuit, None),
             true => circuit.conformed(now),
             false => circuit.begun(now, READ),
@@ -474,7 +474,7 @@ impl SharedCircuit {
 
     /// Closes it and forgets what it counted. See [`Circuit::reset`].
     pub fn reset(&self) -> Option<Transition> {
-        self.update(Asking::ToGo, Circuit::reset)
+        self.update(Asking::Going, Circuit::reset)
     }
 
     /// The circuit as it is.
@@ -513,7 +513,7 @@ impl SharedCircuit {
     fn load_for(&self, asking: Asking) -> Circuit {
         loop {
             let circuit = self.load();
-            if !matches!(asking, Asking::ToGo) || !circuit.must_catch_up() {
+            if !matches!(asking, Asking::Going) || !circuit.must_catch_up() {
                 return circuit;
             }
             let next = circuit.caught_up();
