@@ -77,7 +77,7 @@ impl Outcomes {
     }
 
     /// A closed phase begins that goes on from them; its window begins anew.
-    pub(crate) const fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         (self.since, self.latest) = (self.seen.len(), 0);
     }
 
