@@ -514,13 +514,14 @@ mod sectioned {
         ) -> Result<u32, u32> {
             // The section orders everything in it; a store has no acquire to ask for.
             let store = if matches!(success, Relaxed) { Relaxed } else { Ordering::Release };
-            critical_section::with(|_| match self.0.load(failure) {
+            let swap = || match self.0.load(failure) {
                 actual if actual == seen => {
                     self.0.store(next, store);
                     Ok(actual)
                 }
                 actual => Err(actual),
-            })
+            };
+            if TORN_SWAP { swap() } else { critical_section::with(|_| swap()) }
         }
 
         pub(super) fn compare_exchange_weak(
@@ -533,6 +534,10 @@ mod sectioned {
             self.compare_exchange(seen, next, success, failure)
         }
     }
+
+    /// What `--cfg fault=".."` breaks: an interrupt may come between the load and the store. For the
+    /// devices to find, not for the simulation, which has no interrupts.
+    const TORN_SWAP: bool = cfg!(fault = "torn_swap");
 }
 
 /// Loom's atomic, made on first use so that `new` stays `const` under loom too.

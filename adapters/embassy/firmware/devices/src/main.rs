@@ -4,7 +4,7 @@
 //! every board. With `--chat PROGRAM` (the example `chat` of `steadfast-std`) the edge client calls
 //! it. `devices --broken IMAGES --chat PROGRAM` takes images that are broken on purpose, below
 //! `IMAGES/FAULT/`, and passes if each check fails and says why; `devices --faults` lists the faults,
-//! and how cargo builds what they are planted in.
+//! for which targets and how cargo builds what they are planted in.
 
 mod broken;
 mod edge;
@@ -38,7 +38,9 @@ const CHECKS: &[(&str, Check, &[&str])] = &[
 fn main() -> Result<ExitCode> {
     let mut arguments: Vec<_> = env::args().skip(1).collect();
     if arguments == ["--faults"] {
-        BROKEN.iter().for_each(|broken| println!("{} {}", broken.fault, broken.arguments));
+        for Broken { fault, target, arguments, .. } in &BROKEN {
+            println!("{fault} {target} {arguments}");
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let broken = arguments.iter().position(|argument| argument == "--broken");
@@ -85,26 +87,26 @@ fn sound<'b>(boards: &'b [Board], images: &Path, chat: Option<&str>) -> Result<V
         }
     }
     if let Some(chat) = chat {
-        let board = board_of_edge(boards)?;
+        let board = board_of(boards, EDGE)?;
         let result = edge::check(board, &image(images, board, "edge"), Path::new(chat));
         rows.push(Row { board, image: "edge".to_owned(), result });
     }
     Ok(rows)
 }
 
-/// Each image that is broken, on one board.
+/// Each image that is broken, on its board.
 fn broken_ones<'b>(boards: &'b [Board], images: &Path, chat: Option<&str>) -> Result<Vec<Row<'b>>> {
-    let board = board_of_edge(boards)?;
     let chat = Path::new(chat.context("the edge client's check needs --chat")?);
     let found = |broken: &Broken| {
+        let board = board_of(boards, broken.target)?;
         let path = image(&images.join(broken.fault), board, broken.image);
         let result = match path.exists() {
             true => broken.found(board, &path, |board, path| edge::check(board, path, chat)),
             false => Err(anyhow!("no image {}", path.display())),
         };
-        Row { board, image: format!("{} {}", broken.image, broken.fault), result }
+        Ok(Row { board, image: format!("{} {}", broken.image, broken.fault), result })
     };
-    Ok(BROKEN.iter().map(found).collect())
+    BROKEN.iter().map(found).collect()
 }
 
 /// A line of the table.
@@ -118,9 +120,10 @@ fn image(images: &Path, board: &Board, name: &str) -> PathBuf {
     images.join(&board.target).join("release").join(name)
 }
 
-fn board_of_edge(boards: &[Board]) -> Result<&Board> {
-    boards.iter().find(|board| board.target == EDGE).context("no board for the edge client")
+fn board_of<'b>(boards: &'b [Board], target: &str) -> Result<&'b Board> {
+    let board = boards.iter().find(|board| board.target == target);
+    board.with_context(|| format!("no board for {target}"))
 }
 
-/// Where the edge client runs.
+/// Where the edge client runs, and most of what is broken.
 const EDGE: &str = "thumbv7m-none-eabi";

@@ -5,11 +5,13 @@
 //! back, pay and earn retries, execute, register, configure, read settings, count, reset, force. The
 //! interrupt comes after another period each time. Whenever it has come often enough, what both saw
 //! must add up to what the world says, and a new world begins. Time is a number that both move.
+//! Before the worlds it comes most often, to the same few words.
 //!
 //! An assertion ends the run as failed, and so does a run in which they did not meet.
 #![no_std]
 #![no_main]
 
+mod dense;
 mod party;
 mod settings;
 mod world;
@@ -34,6 +36,10 @@ fn tick() {
     critical_section::with(|section| {
         let mut interrupt = INTERRUPT.borrow_ref_mut(section);
         let interrupt = interrupt.as_mut().expect("it comes after the start");
+        if dense::is_under_way() {
+            dense::interrupt(section);
+            return board::tick_after(2 + (interrupt.draw() & 0x1ff));
+        }
         interrupt.meet();
         interrupt.step(STAGE.world());
         // From at once to a few operations of the main loop later.
@@ -45,6 +51,9 @@ fn main() -> bool {
     let mut party = Party::main();
     critical_section::with(|section| *INTERRUPT.borrow_ref_mut(section) = Some(Party::interrupt()));
     board::tick_every(1_000);
+    let turns = dense::turns();
+    println!("{} interrupts at the heels of {turns} turns", dense::INTERRUPTS);
+    assert!(turns >= dense::INTERRUPTS / 16, "too few turns to show anything");
     let mut worlds = 0;
     loop {
         party.step(STAGE.world());
