@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use steadfast::Instant;
 
-use crate::plan::Dice;
+use crate::plan::{Dice, MS};
 
 /// The world's time, which only goes forward, and the device's clock, which may step.
 pub(crate) struct Timeline(Mutex<Times>);
@@ -36,6 +36,8 @@ struct Times {
     disorder: u64,
     dice: Dice,
     last: u64,
+    /// The latest reading since the clock last stepped back, in ticks.
+    latest: u64,
     climbed: u64,
     waits: u64,
     by_world: BTreeMap<(u64, u64), Waker>,
@@ -50,6 +52,7 @@ impl Timeline {
             disorder: 0,
             dice,
             last: clock,
+            latest: clock >> TICK_SHIFT,
             climbed: 0,
             waits: 0,
             by_world: BTreeMap::new(),
@@ -63,7 +66,9 @@ impl Timeline {
         let most = times.disorder;
         let late = times.dice.below(most + 1);
         let reading = times.clock().saturating_sub(late);
-        times.climbed += (reading >> TICK_SHIFT).saturating_sub(times.last >> TICK_SHIFT);
+        let tick = reading >> TICK_SHIFT;
+        times.climbed += tick.saturating_sub(times.latest);
+        times.latest = times.latest.max(tick);
         times.last = reading;
         Instant::from_micros(reading)
     }
@@ -73,9 +78,16 @@ impl Timeline {
         self.times().last
     }
 
-    /// How far all readings together went forward, in microseconds: what refills are claimed for.
+    /// How far the readings went beyond the latest before, in microseconds: what refills are claimed
+    /// for. One that is older than others counts for nothing.
     pub(crate) fn climbed(&self) -> u64 {
         self.times().climbed << TICK_SHIFT
+    }
+
+    /// The same, for what begins now: its first reading may be older than the latest.
+    pub(crate) fn climbs_anew(&self) -> u64 {
+        self.times().begin_anew();
+        self.climbed()
     }
 
     pub(crate) fn clock(&self) -> u64 {
@@ -109,6 +121,7 @@ impl Timeline {
         let mut times = self.times();
         // Not before its origin.
         times.ahead = times.ahead.saturating_add(by).max(-(times.world as i64));
+        times.begin_anew();
         times.wake_due();
     }
 
@@ -124,6 +137,12 @@ impl Timeline {
 impl Times {
     const fn clock(&self) -> u64 {
         self.world.saturating_add_signed(self.ahead)
+    }
+
+    /// What is read from now on may be that old.
+    fn begin_anew(&mut self) {
+        let oldest = self.clock().saturating_sub(MOST_DISORDER) >> TICK_SHIFT;
+        self.latest = self.latest.min(oldest);
     }
 
     fn wake_due(&mut self) {
@@ -180,5 +199,7 @@ impl Drop for Until<'_> {
     }
 }
 
+/// How far a reading lags behind the clock at most.
+pub(crate) const MOST_DISORDER: u64 = 20 * MS;
 /// The budget's coarse time, so that a reading which falls back over its edge counts as it does there.
 const TICK_SHIFT: u32 = 14;

@@ -235,7 +235,7 @@ impl Ledger {
         (self.mode, self.orders, self.grown, self.shadowed) = (Mode::Normal, 0, 0, 0);
         self.close();
         self.buckets = shared.limiter.as_ref().map(|limiter| Buckets::new(&limiter.rule()));
-        self.climbed = self.timeline.climbed();
+        self.climbed = self.timeline.climbs_anew();
     }
 
     pub(crate) fn note(&mut self, what: fmt::Arguments<'_>) {

@@ -12,7 +12,7 @@ use steadfast::policy::{Event, Made};
 use steadfast::state::{LimitRule, Mode};
 use steadfast::{Clock, Error, Instant, Observe, OrElseError, Policy, Sleep};
 
-use crate::clock::{Scale, Timeline, Until};
+use crate::clock::{MOST_DISORDER, Scale, Timeline, Until};
 use crate::executor::{Boxed, Executor};
 use crate::ledger::{Ended, Ledger};
 use crate::limit::Reserving;
@@ -180,7 +180,7 @@ impl World<'_> {
                 0 => Disturbance::ClockStep(step),
                 1 => Disturbance::ClockStep(-step),
                 2 => Disturbance::Disorder(0),
-                _ => Disturbance::Disorder(dice.scale(1, 20 * MS)),
+                _ => Disturbance::Disorder(dice.scale(1, MOST_DISORDER)),
             };
             disturbances.push((begin + dice.below(horizon), what));
         }
