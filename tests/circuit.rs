@@ -1066,8 +1066,8 @@ fn all_that_nine_steps_reach_keeps_its_promises() {
 #[test]
 fn all_that_eight_steps_reach_by_readings_of_ticks_ago_keeps_its_promises() {
     let rule = Rule::new(Trip::after(1), TICK * 4).probes(2).lease(UNIT);
-    let skews = [0, -(1 << 14) - 1, -(1 << 17)];
-    let moves = [(5 << 14) + 1, (1 << 17) + 1];
+    let skews = [0, -(1 << 14), -(1 << 17)];
+    let moves = [5 << 14, (1 << 17) + 1];
     assert!(walk(&rule, Steps { skews: &skews, flights: 2, ..Steps::of(&moves) }, 8) > 50_000);
 }
 

@@ -313,7 +313,7 @@ fn whoever_only_looks_fills_no_bucket_however_far_ahead() {
     assert_eq!(taken(&limiter, noon, 100), 60);
     let years = Duration::from_secs(80 * 365 * 86_400);
     for ahead in [Instant::MAX, noon.after(years), noon.after(years / 2), at(0)] {
-        let _ = (&limiter).look(ahead, 0);
+        let _ = limiter.look(ahead, 0);
         assert_eq!(taken(&limiter, noon, 100), 0, "{ahead:?}");
     }
 }

@@ -195,7 +195,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
                 row
             }
             Place::Free(hash, row) => {
-                self.occupy(&writer, hash, row, name, &registration, &configured, &effective)
+                self.occupy(&writer, hash, row, name, [&registration, &configured], &effective)
             }
             Place::None => return Err(RegisterError::Full { capacity: N }),
         };
@@ -233,7 +233,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
             if let (Place::Free(hash, row), Ok(effective)) =
                 (self.place(&name.to_words()), resolve::<WINDOW>(&every, &none, configured))
             {
-                self.occupy(&writer, hash, row, *name, &none, configured, &effective);
+                self.occupy(&writer, hash, row, *name, [&none, configured], &effective);
             }
         }
         Ok(())
@@ -388,8 +388,7 @@ impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: us
         (there, hash): (&AtomicWord, u32),
         row: &'o Row<BUCKETS, SHARDS, WINDOW>,
         name: Name,
-        registered: &Registration,
-        configured: &Registration,
+        [registered, configured]: [&Registration; 2],
         effective: &Effective,
     ) -> &'o Row<BUCKETS, SHARDS, WINDOW> {
         row.entry.occupy(name.to_words());
