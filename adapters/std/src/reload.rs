@@ -2,12 +2,13 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use core::panic::AssertUnwindSafe;
 use core::str;
 use core::time::Duration;
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
