@@ -406,7 +406,7 @@ fn errors_say_what_is_wrong_in_words() {
         (WireError::Tag(7), "no setting has the tag 7"),
         (
             WireError::OutOfRange(Key::OpenFor),
-            "breaker.open_for is a number of seconds, 0.05 to 86400",
+            "breaker.open_for is a number of seconds, 0.05 to 86400: 50000 to 86400000000 microseconds",
         ),
         (WireError::KeyTwice(Key::OpenFor), "breaker.open_for is given twice"),
         (WireError::Name(NameError::Nul), "an operation's name contains no NUL"),
