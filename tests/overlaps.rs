@@ -32,7 +32,7 @@ fn what_one_failure_asked_for_is_not_said_of_the_next() {
 fn a_hopeless_failure_holds_while_attempts_overlap() {
     let policy = Policy::new().attempts(9);
     let mut run = policy.start(at(0), 0);
-    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    let (first, second) = two(&mut run, 0);
     assert!(matches!(settle(&mut run, first, 1, HOPELESS), Next::Pending));
     assert!(matches!(run.attempt(at(1)).next, Leave::NotNow), "no other beside the second");
     assert_eq!(done(settle(&mut run, second, 2, PLAIN)).stopped, Reason::Class);
@@ -42,7 +42,7 @@ fn a_hopeless_failure_holds_while_attempts_overlap() {
 fn a_failure_that_allows_one_retry_allows_one_while_attempts_overlap() {
     let policy = Policy::new().attempts(9);
     let mut run = policy.start(at(0), 0);
-    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    let (first, second) = two(&mut run, 0);
     assert!(matches!(settle(&mut run, first, 1, BILLED), Next::Pending));
     assert!(matches!(run.attempt(at(1)).next, Leave::NotNow));
     assert!(matches!(settle(&mut run, second, 2, PLAIN), Next::Retry(_)));
@@ -56,7 +56,7 @@ fn nobody_retries_again_beside_a_failure_that_allowed_one_retry() {
     let mut run = policy.start(at(0), 0);
     let first = granted(run.attempt(at(0)).next);
     assert!(matches!(settle(&mut run, first, 1, BILLED), Next::Retry(_)));
-    let (second, third) = (granted(run.attempt(at(2)).next), granted(run.attempt(at(2)).next));
+    let (second, third) = two(&mut run, 2);
     assert!(matches!(settle(&mut run, second, 3, BILLED), Next::Pending));
     assert_eq!(done(settle(&mut run, third, 4, PLAIN)).stopped, Reason::Class);
 }
@@ -65,7 +65,7 @@ fn nobody_retries_again_beside_a_failure_that_allowed_one_retry() {
 fn a_wait_asked_for_holds_while_attempts_overlap() {
     let policy = Policy::new().attempts(9);
     let mut run = policy.start(at(0), 0);
-    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    let (first, second) = two(&mut run, 0);
     assert!(matches!(settle(&mut run, first, 1, ASKING), Next::Pending));
     for second in [1, 10] {
         assert!(matches!(run.attempt(at(second)).next, Leave::NotNow), "{second}");
@@ -79,7 +79,7 @@ fn a_wait_asked_for_holds_while_attempts_overlap() {
 fn another_goes_beside_the_second_once_the_first_has_failed_for_the_moment() {
     let policy = Policy::new().attempts(9);
     let mut run = policy.start(at(0), 0);
-    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    let (first, second) = two(&mut run, 0);
     assert!(matches!(settle(&mut run, first, 1, PLAIN), Next::Pending));
     let third = granted(run.attempt(at(1)).next);
     assert!(matches!(settle(&mut run, second, 2, PLAIN), Next::Pending));
@@ -93,7 +93,7 @@ fn after_the_last_one_under_way_is_taken_back_a_failure_beside_it_decides() {
     {
         let policy = Policy::new().attempts(9);
         let mut run = policy.start(at(0), 0);
-        let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+        let (first, second) = two(&mut run, 0);
         assert!(matches!(settle(&mut run, first, 1, verdict), Next::Pending));
         run.cancel(second);
         let Leave::Refused(error) = run.attempt(at(2)).next else { panic!("{reason:?}") };
@@ -108,14 +108,14 @@ fn after_the_last_one_under_way_is_taken_back_a_failure_beside_it_is_paid_for_on
     let budget = Budget::with_rule(BudgetRule::new(9, 0, Duration::ZERO));
     let policy = Policy::new().attempts(9).budget(&budget);
     let mut run = policy.start(at(0), 0);
-    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    let (first, second) = two(&mut run, 0);
     assert_eq!(budget.tokens(), 8, "the second's");
     assert!(matches!(settle(&mut run, first, 1, PLAIN), Next::Pending));
     run.cancel(second);
     let third = granted(run.attempt(at(2)).next);
     assert_eq!(budget.tokens(), 7, "the failure's");
     run.cancel(third);
-    let (fourth, fifth) = (granted(run.attempt(at(2)).next), granted(run.attempt(at(2)).next));
+    let (fourth, fifth) = two(&mut run, 2);
     assert_eq!(budget.tokens(), 6, "nothing failed since: the fifth's");
     assert!(matches!(settle(&mut run, fourth, 3, PLAIN), Next::Pending));
     run.cancel(fifth);
@@ -149,7 +149,7 @@ fn a_second_attempt_that_is_not_made_costs_no_token() {
 fn an_attempt_that_begins_alone_begins_without_the_past() {
     let policy = Policy::new().attempts(9);
     let mut run = policy.start(at(0), 0);
-    let (first, second) = (granted(run.attempt(at(0)).next), granted(run.attempt(at(0)).next));
+    let (first, second) = two(&mut run, 0);
     assert!(matches!(settle(&mut run, first, 1, ASKING), Next::Pending));
     run.cancel(second);
     let third = granted(run.attempt(at(11)).next);
@@ -164,6 +164,11 @@ impl Classify for Failure {
     fn verdict(&self) -> Verdict {
         self.0
     }
+}
+
+/// Two attempts at once.
+fn two<'p>(run: &mut Run<'p, Failure, ByError>, secs: u64) -> (Attempt<'p>, Attempt<'p>) {
+    (granted(run.attempt(at(secs)).next), granted(run.attempt(at(secs)).next))
 }
 
 fn settle<'p>(

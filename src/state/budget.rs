@@ -120,7 +120,7 @@ impl BudgetRule {
     pub const fn fail(&self, balance: u32, refills: u32) -> (u32, bool) {
         let cap = self.refill_cap();
         // Under another rule it may have been more.
-        let balance = if balance < self.full { balance } else { self.full };
+        let balance = self.with(balance, 0);
         let balance = if balance < cap {
             let refilled = balance.saturating_add(refills.saturating_mul(TOKEN));
             if refilled < cap { refilled } else { cap }
@@ -134,13 +134,12 @@ impl BudgetRule {
     /// A success's part: what is left of `balance`.
     #[must_use]
     pub const fn succeed(&self, balance: u32) -> u32 {
-        let balance = balance.saturating_add(self.per_success);
-        if balance < self.full { balance } else { self.full }
+        self.with(balance, self.per_success)
     }
 
-    /// What is left of `balance` when a token comes back that was taken for nothing.
-    const fn give_back(&self, balance: u32) -> u32 {
-        let balance = balance.saturating_add(TOKEN);
+    /// `balance` with so many thousandths more, up to a full one.
+    const fn with(&self, balance: u32, more: u32) -> u32 {
+        let balance = balance.saturating_add(more);
         if balance < self.full { balance } else { self.full }
     }
 
@@ -235,7 +234,7 @@ impl SharedTokens {
 
     /// Gives back a token of an attempt that is not made.
     pub(crate) fn give_back(&self, rule: &BudgetRule) {
-        self.balance.update(|balance| (rule.give_back(balance), ()));
+        self.balance.update(|balance| (rule.with(balance, TOKEN), ()));
     }
 
     /// Whole tokens left.

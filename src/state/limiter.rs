@@ -184,16 +184,15 @@ impl SharedBuckets {
     ///
     /// There is less left of one of them: then nothing is taken, and the longer wait is told.
     pub fn take(&self, rule: &LimitRule, now: Instant, tokens: u32) -> Result<Taken, Limited> {
-        let reading = Reading::of(now);
+        let (at, now) = (now, Reading::of(now));
         // Nothing is taken of the one that the other would have to give back, if that can be seen.
-        if let Err(limited) = self.look(rule, now, tokens) {
-            self.requests.follow(reading);
-            self.tokens.follow(reading);
+        if let Err(limited) = self.look(rule, at, tokens) {
+            self.requests.follow(now);
+            self.tokens.follow(now);
             return Err(limited);
         }
-        let limited = |wait| Limited::at(now, wait);
+        let limited = |wait| Limited::at(at, wait);
         let (of_requests, of_tokens) = rule.prices(tokens);
-        let now = reading;
         let requests = self.requests.take(now, of_requests).map_err(limited)?;
         match self.tokens.take(now, of_tokens) {
             Ok(tokens) => Ok(Taken { requests, tokens }),

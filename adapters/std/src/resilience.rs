@@ -81,8 +81,8 @@ impl Resilience {
 impl<const N: usize, const BUCKETS: usize, const SHARDS: usize, const WINDOW: usize>
     Resilience<N, BUCKETS, SHARDS, WINDOW>
 {
-    /// For a table that the application has in a `static`. Once for each table: copies of what this
-    /// returns know of each other's documents, those of another one would be undone.
+    /// For a table that the application has in a `static`. Once for each table, and copied: of two, each
+    /// would undo what the other configures.
     #[must_use]
     pub fn over(orchestrator: &'static Orchestrator<N, BUCKETS, SHARDS, WINDOW>) -> Self {
         Self { orchestrator, ground: Box::leak(Box::default()) }
