@@ -230,17 +230,23 @@ fn each_opening_in_a_row_lasts_as_many_times_longer_up_to_the_longest() {
         (20, 3600, 6, 1920.0),
         (20, 3600, 7, 3600.0),
         (20, 3600, 15, 3600.0),
-        (15, 3600, 3, 135.0),
-        (100, 86_400, 4, 60_000.0),
+        (40, 3600, 3, 960.0),
+        (80, 86_400, 4, 30_720.0),
         (100, 86_400, 5, 86_400.0),
         (20, 60, 9, 60.0),
-        (11, 86_400, 15, 60.0 * 3.802_221),
-        (11, 86_400, 16, 60.0 * 3.802_221),
-        (11, 86_400, u32::MAX, 60.0 * 3.802_221),
         (20, 3600, 0, 60.0),
+        (20, 86_400, 15, 86_400.0),
+        (20, 86_400, u32::MAX, 86_400.0),
     ] {
         let period = seconds(tenths, open_max, level);
         assert!((period - expected).abs() < 0.001, "{tenths} {open_max} {level}: {period}");
+    }
+    // Where it does not double, it is a little longer.
+    for (tenths, level, expected) in
+        [(15, 2, 90.0), (15, 3, 135.0), (100, 4, 60_000.0), (11, 15, 227.8498), (11, 16, 227.8498)]
+    {
+        let period = seconds(tenths, 86_400, level);
+        assert!(expected <= period && period < expected * 1.001, "{tenths} {level}: {period}");
     }
 }
 
@@ -256,7 +262,11 @@ fn an_open_period_is_never_shorter_than_the_formula_nor_longer_by_its_rounding()
                 for level in 1..=15 {
                     let period = rule.open_period(level);
                     let exact = u128::from(open_for).saturating_mul(power) / 10_u128.pow(level - 1);
-                    let (least, most) = (exact.min(open_max.into()), exact + exact / 100 + 64);
+                    // By a power of two only what is rounded up to 32 µs comes to it.
+                    let rounding =
+                        if [10, 20, 40, 80].contains(&tenths) { 0 } else { exact / 1000 };
+                    let units = 32 + 32 * power / 10_u128.pow(level - 1);
+                    let (least, most) = (exact.min(open_max.into()), exact + rounding + units);
                     assert!(period.as_micros() >= least, "{rule:?} {level}");
                     assert!(period.as_micros() <= most, "{rule:?} {level}");
                     assert!(last <= period && period <= rule.open_max(), "{rule:?} {level}");
@@ -300,7 +310,7 @@ fn b15_a_step_of_the_clock_in_a_grown_period_makes_it_longer_by_the_step_at_most
     let (probing, ticket) = probe(&rule, NOON);
     let now = admits_at(&rule, NOON);
     let circuit = probing.settle(&rule, now, ticket, Failure).0;
-    let period = MINUTE.open_for() * 3;
+    let period = rule.open_period(2);
     for (step, longest) in [(1, 1), (63, 63), (65, 0), (3600, 0), (36_000, 0)] {
         let stepped = before(now, Duration::from_secs(step));
         let waits = circuit.admits_at(&rule, stepped).since(stepped);
@@ -1096,10 +1106,10 @@ fn all_that_eight_steps_reach_on_a_clock_that_steps_back_a_little_keeps_its_prom
     assert!(walk(&rule, steps, 8) > 50_000);
 }
 
-/// The same with a period that grows: up to six openings in a row, of 4, 10, 25, 62.5 and 80 ticks.
+/// The same with a period that grows: up to six openings in a row, of 4, 16, 64 and 80 ticks.
 #[test]
 fn all_that_eighteen_steps_reach_keeps_its_promises_while_the_period_grows() {
-    let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT).open_growth(25, TICK * 80);
+    let rule = Rule::new(Trip::after(1), TICK * 4).lease(UNIT).open_growth(40, TICK * 80);
     let moves = [5 << 14, 60 << 14];
     assert!(walk(&rule, Steps { skews: &[0], flights: 1, ..Steps::of(&moves) }, 18) > 50_000);
 }
@@ -1466,11 +1476,13 @@ impl Node {
 
     /// The open period that it is in or was in last.
     fn period(&self, rule: &Rule) -> Duration {
-        let ticks = (1..self.openings).fold(micros(rule.open_for()), |period, _| {
-            // In units of 32 µs, which a tick has 512 of.
-            (period * u64::from(rule.growth_tenths())).div_ceil(10 * 32) * 32
-        });
-        Duration::from_micros(ticks).min(rule.open_max())
+        let tenths = u64::from(rule.growth_tenths());
+        let exact =
+            (1..self.openings).fold(micros(rule.open_for()), |period, _| period * tenths / 10);
+        let [least, most] = [exact, exact + exact / 1000 + 32].map(Duration::from_micros);
+        let period = rule.open_period(self.openings);
+        assert!(least.min(rule.open_max()) <= period && period <= most.min(rule.open_max()));
+        period
     }
 
     fn release(&self, flight: usize) -> Self {

@@ -106,8 +106,8 @@ fn an_outcome_counts_until_sixteen_open_periods_are_over_and_no_tick_longer() {
 
 #[test]
 fn a_period_that_grows_to_just_below_the_longest_is_not_the_longest() {
-    let [first, second, longest] = [2_097_152, 20_971_520, 20_972_000].map(Duration::from_micros);
-    let rule = Rule::new(Trip::after(1), first).open_growth(100, longest);
+    let [first, second, longest] = [2_097_152, 16_777_216, 16_777_248].map(Duration::from_micros);
+    let rule = Rule::new(Trip::after(1), first).open_growth(80, longest);
     assert_eq!([1, 2, 3].map(|level| rule.open_period(level)), [first, second, longest]);
 }
 

@@ -604,15 +604,16 @@ fn trips(rule: &Rule, outcomes: &[bool]) -> bool {
     failures >= rule.trip().failures() as usize
 }
 
-/// How long the rule has it stay open at its `level`-th opening: the growth is rounded up to 1/4096,
-/// and the period to 32 µs each time.
+/// How long the rule has it stay open at its `level`-th opening: as it says, which is the formula,
+/// rounded up by less than it promises.
 fn period(rule: &Rule, level: u32) -> Duration {
-    let first = micros(rule.open_for());
-    let factor = (u64::from(rule.growth_tenths()) * 4096).div_ceil(10);
-    let grown = (1..level).fold(first, |period, _| {
-        rounded_up((period * factor).div_ceil(4096), 32).min(micros(rule.open_max()))
-    });
-    Duration::from_micros(grown)
+    let (tenths, before) = (u128::from(rule.growth_tenths()), level.max(1) - 1);
+    let [first, longest] = [rule.open_for(), rule.open_max()].map(|length| length.as_micros());
+    let exact = tenths.pow(before) * first / 10_u128.pow(before);
+    let period = rule.open_period(level);
+    assert!(exact.min(longest) <= period.as_micros(), "{rule:?} {level}: {period:?}");
+    assert!(period.as_micros() <= (exact + exact / 1000 + 32).min(longest), "{rule:?} {level}");
+    period
 }
 
 /// How the end of an open period or of a lease is kept, in microseconds.

@@ -186,8 +186,8 @@ fn a_lease_that_is_not_set_is_five_minutes_or_as_long_as_the_period() {
 
 #[test]
 fn an_open_period_grows_by_its_tenths_up_to_its_longest() {
-    let rule = Rule::new(Trip::after(1), MINUTE).open_growth(15, secs(200));
-    for (opening, period) in [(0, 60), (1, 60), (2, 90), (3, 135), (4, 200), (5, 200), (99, 200)] {
+    let rule = Rule::new(Trip::after(1), MINUTE).open_growth(20, secs(400));
+    for (opening, period) in [(0, 60), (1, 60), (2, 120), (3, 240), (4, 400), (5, 400), (99, 400)] {
         assert_eq!(rule.open_period(opening), secs(period), "opening {opening}");
     }
     let steady = Rule::new(Trip::after(1), MINUTE);

@@ -279,7 +279,8 @@ impl SharedCircuit {
     pub const fn resume(circuit: Circuit) -> Self {
         let circuit = circuit.conformed(None).0;
         // Where nothing lags later, nothing may from the beginning.
-        let circuit = if TOGETHER && circuit.lags() { circuit.caught_up() } else { circuit };
+        let lags = circuit.lags() || circuit.is_closed();
+        let circuit = if TOGETHER && lags { circuit.caught_up() } else { circuit };
         let (hot, cold) = circuit.to_bits();
         Self { words: WordPair::new(hot, cold) }
     }
@@ -376,6 +377,8 @@ impl SharedCircuit {
             match (asking, asked) {
                 (Asking::Foreseeing, _)
                 | (Asking::Looking, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
+                // There is no lease that nobody wrote.
+                (Asking::Looking, _) if TOGETHER => (circuit, asked),
                 // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
                 (Asking::Looking | Asking::Going, _) => (next, asked),
             }
@@ -445,7 +448,7 @@ impl SharedCircuit {
     /// up before it could be seen is too late.
     #[inline(never)] // Out of the way of those that ask.
     pub fn force(&self, now: Instant, mode: Mode) -> Option<Transition> {
-        self.set_mode(Some(now), mode)
+        self.set_mode(Some(Moment::of(now)), mode)
     }
 
     /// The same by a configuration, which has no clock.
@@ -454,12 +457,12 @@ impl SharedCircuit {
     }
 
     #[inline(always)] // As `force`.
-    fn set_mode(&self, now: Option<Instant>, mode: Mode) -> Option<Transition> {
+    fn set_mode(&self, now: Option<Moment>, mode: Mode) -> Option<Transition> {
         // Where both words move at once, the mode and its phase can.
         if TOGETHER || ONE_STEP {
             return self.update(Asking::Going, |circuit| circuit.forced(now, mode, READ));
         }
-        self.update(Asking::Going, |circuit| (circuit.expired(now, mode), ()));
+        self.update(Asking::Going, |circuit| (circuit.expired(now, mode, READ), ()));
         let had = self.update(Asking::Going, |circuit| {
             (circuit.with_mode(mode, READ), circuit.has_mode(mode))
         });

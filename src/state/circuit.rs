@@ -226,7 +226,11 @@ impl Circuit {
             }
         };
         let until = now.tick_after(rule.lease).wrapping_add(LEASE_UNIT - 1) >> LEASE_SHIFT;
-        (Self { hot, ..self }.with_cold(level, until & LEASES), wait)
+        let kept = match read {
+            Read::Whole => self.cold & (MODE_BITS | LEVEL << LEVEL_SHIFT),
+            Read::Apart => self.cold & MODE_BITS | level << LEVEL_SHIFT,
+        };
+        (Self { hot, cold: kept | hot & EPOCH_BITS | until & LEASES }, wait)
     }
 
     /// Whether [`admit`](Self::admit) would admit at `now`, without asking for it.
@@ -281,7 +285,7 @@ impl Circuit {
             return (self.with_one_less().with_success(), Settled::Counted);
         }
         let (phase, level, moved) = match failed {
-            true => self.opened(rule, now),
+            true => self.opened(rule, now, read),
             false => (Phase::Closed { history: 0 }, 0, Transition::Closed),
         };
         (self.enter(phase, level), Settled::Moved(moved))
@@ -310,18 +314,18 @@ impl Circuit {
     /// What is under way when it is forced open or closed comes too late. The mode that it has
     /// already changes nothing.
     pub const fn force(self, now: Instant, mode: Mode) -> (Self, Option<Transition>) {
-        self.forced(Some(now), mode, Read::Apart)
+        self.forced(Some(Moment::of(now)), mode, Read::Apart)
     }
 
     /// What [`force`](Self::force) does; `now` if somebody knows it.
     #[inline(always)] // Into the one that is told.
     pub(super) const fn forced(
         self,
-        now: Option<Instant>,
+        now: Option<Moment>,
         mode: Mode,
         read: Read,
     ) -> (Self, Option<Transition>) {
-        let next = self.expired(now, mode).with_mode(mode, read);
+        let next = self.expired(now, mode, read).with_mode(mode, read);
         if self.has_mode(mode) && (!read.apart() || next.conforms()) {
             (next, None)
         } else {
@@ -419,7 +423,6 @@ impl Circuit {
     const fn level_of(self, read: Read) -> u32 {
         match read {
             Read::Apart => self.level(),
-            Read::Whole if self.is_closed() => 0,
             Read::Whole => self.written_level(),
         }
     }
@@ -488,7 +491,7 @@ impl Circuit {
             }
             (self.cold << LEASE_SHIFT, LEASES << LEASE_SHIFT, LEASE_UNIT - 1, rule.lease)
         } else {
-            (self.hot, TICKS, 0, rule.open_span(level))
+            (self.hot, TICKS, 0, rule.open_span(before(level)))
         };
         let left = until.wrapping_sub(now.tick & !beyond) & modulus;
         let most = span.plus(STEP_TOLERANCE).ticks() + beyond;
@@ -497,16 +500,16 @@ impl Circuit {
 
     /// What it becomes when it opens, for as long as the rule says.
     #[inline(always)] // As `enter`.
-    const fn opened(self, rule: &Rule, now: Moment) -> (Phase, u32, Transition) {
-        let before = if self.is_closed() { 0 } else { self.written_level() };
-        let level = if before < LEVEL { before + 1 } else { LEVEL };
-        let until = now.tick_after(rule.open_span(level)) & TICKS;
-        (Phase::Open { until }, level, Transition::Opened)
+    const fn opened(self, rule: &Rule, now: Moment, read: Read) -> (Phase, u32, Transition) {
+        let level = if read.apart() && self.is_closed() { 0 } else { self.written_level() };
+        let before = if level < LEVEL { level } else { LEVEL - 1 };
+        let until = now.tick_after(rule.open_span(before)) & TICKS;
+        (Phase::Open { until }, before + 1, Transition::Opened)
     }
 
     /// The open period that it is in, if it is open.
     const fn open_span(self, rule: &Rule) -> Span {
-        rule.open_span(self.level())
+        rule.open_span(before(self.level()))
     }
 
     /// The first step to another mode: an open period that was forced, and is to be no longer, ends
@@ -514,13 +517,13 @@ impl Circuit {
     ///
     /// Where nobody knows when now is, it ends as a half-open circuit without probes, which admits by
     /// any reading.
-    pub(super) const fn expired(self, now: Option<Instant>, mode: Mode) -> Self {
+    pub(super) const fn expired(self, now: Option<Moment>, mode: Mode, read: Read) -> Self {
         let ends = self.has_mode(Mode::ForcedOpen) && !matches!(mode, Mode::ForcedOpen);
-        if !ends || !self.is_open() {
+        if !ends || read.apart() && !self.is_open() {
             return self;
         }
         self.with(match now {
-            Some(now) => Phase::Open { until: Moment::of(now).tick & TICKS },
+            Some(now) => Phase::Open { until: now.tick & TICKS },
             None => Phase::HalfOpen { in_flight: 0, succeeded: 0 },
         })
     }
@@ -542,15 +545,11 @@ impl Circuit {
 
     /// The third step, to a forced mode: a new epoch, for whoever decided by the old mode and has yet
     /// to say so.
-    pub(super) const fn begun(
-        self,
-        now: Option<Instant>,
-        read: Read,
-    ) -> (Self, Option<Transition>) {
+    pub(super) const fn begun(self, now: Option<Moment>, read: Read) -> (Self, Option<Transition>) {
         let phase = if self.has_mode(Mode::ForcedOpen) {
             // It is over when the mode changes, whatever it says now.
             let until = match now {
-                Some(now) => Moment::of(now).tick & TICKS,
+                Some(now) => now.tick & TICKS,
                 None => 0,
             };
             Phase::Open { until }
@@ -563,7 +562,7 @@ impl Circuit {
     }
 
     /// The same circuit, in the phase that its mode asks for.
-    pub(super) const fn conformed(self, now: Option<Instant>) -> (Self, Option<Transition>) {
+    pub(super) const fn conformed(self, now: Option<Moment>) -> (Self, Option<Transition>) {
         if self.conforms() { (self, None) } else { self.begun(now, Read::Apart) }
     }
 
@@ -628,7 +627,7 @@ impl Circuit {
     }
 
     const fn is_open(self) -> bool {
-        self.hot >> PHASE_SHIFT == 1
+        self.hot & OPEN_BIT != 0
     }
 
     const fn is_half_open(self) -> bool {
@@ -768,8 +767,7 @@ impl Moment {
 
     /// The first tick that begins a whole `span` after this or later, modulo 2^32.
     const fn tick_after(self, span: Span) -> u32 {
-        let begun = Span::begun(self.low & (TICK - 1) as u32);
-        self.tick.wrapping_add(span.ticks_from(begun))
+        self.tick.wrapping_add(span.ticks_from(self.low & (TICK - 1) as u32))
     }
 }
 
@@ -779,6 +777,7 @@ impl Wait {
     /// A whole lease, from now.
     const LEASE: Self = Self(u32::MAX - 1);
 
+    #[inline(never)] // Once for all that is refused.
     pub(super) const fn end(self, rule: &Rule, now: Instant) -> Instant {
         now.plus(self.micros(rule, now))
     }
@@ -790,6 +789,11 @@ impl Wait {
             Self(ticks) => ((ticks as u64) << TICK_SHIFT) - (now.as_micros() & (TICK - 1)),
         }
     }
+}
+
+/// Openings before that of `level`.
+const fn before(level: u32) -> u32 {
+    level.saturating_sub(1)
 }
 
 /// A hot word of epoch 0.
@@ -815,6 +819,8 @@ const PROBE: u32 = 1 << COUNT_SHIFT;
 const TURN: u32 = 1 << 12;
 const HISTORY_BITS: u32 = (1 << HISTORY) - 1;
 const TICKS: u32 = PAYLOAD;
+/// As no hot word has both this bit and the next.
+const OPEN_BIT: u32 = 1 << PHASE_SHIFT;
 /// The top bit of a half-open hot word, and of a probe's ticket.
 const HALF_OPEN_BIT: u32 = 1 << 31;
 /// Beside it in a ticket: it counts for nothing.

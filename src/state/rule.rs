@@ -6,15 +6,24 @@ use crate::clock::{duration, micros};
 use crate::fault;
 
 /// When a circuit opens, for how long, and how it closes again. 16 bytes; made anew to change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    trip: Trip,
-    probes: u8,
-    growth: u8,
+    counts: Counts,
+    growth: Growth,
     pub(super) open_for: Span,
     open_max: Span,
     pub(super) lease: Span,
 }
+
+/// What a rule counts: failures (11‥16), probes (5‥11), and 32 less the outcomes that are looked at
+/// (0‥5), which is how far a history is shifted to leave out the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Counts(u16);
+
+/// How much longer an open period is than the one before: the binary logarithm of that, in 2^-14,
+/// rounded up. A period is then one multiplication and one power away, however often it grew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Growth(u16);
 
 /// How many failures among how many outcomes open a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +121,8 @@ impl Rule {
             return Err(RuleError::OpenFor);
         };
         let lease = if open.0 > Span::FIVE_MINUTES.0 { open } else { Span::FIVE_MINUTES };
-        Ok(Self { trip, probes: 1, growth: TENTHS, open_for: open, open_max: Span::DAY, lease })
+        let (counts, growth) = (Counts::new(trip, 1), Growth::NONE);
+        Ok(Self { counts, growth, open_for: open, open_max: Span::DAY, lease })
     }
 
     /// Closes when that many probes succeed (1 to 63), and lets as many go at once.
@@ -127,7 +137,7 @@ impl Rule {
     /// The same for a number that comes at run time.
     pub const fn try_probes(self, probes: u32) -> Result<Self, RuleError> {
         match probes {
-            1..=COUNT => Ok(Self { probes: probes as u8, ..self }),
+            1..=COUNT => Ok(Self { counts: Counts::new(self.trip(), probes), ..self }),
             _ => Err(RuleError::Probes),
         }
     }
@@ -152,7 +162,8 @@ impl Rule {
 
     /// Stays open longer each time that it opens before it was closed again: `tenths` / 10 times as
     /// long as the time before (10 to 100, which is 1.0 to 10.0), up to `open_max` (as long as the
-    /// first time to 24 h). From the 15th time on it stays as it is.
+    /// first time to 24 h). From the 15th time on it stays as it is. [`open_period`](Self::open_period)
+    /// says how exactly.
     #[must_use]
     pub const fn open_growth(self, tenths: u32, open_max: Duration) -> Self {
         match self.try_open_growth(tenths, open_max) {
@@ -163,12 +174,12 @@ impl Rule {
 
     /// The same for numbers that come at run time.
     pub const fn try_open_growth(self, tenths: u32, open_max: Duration) -> Result<Self, RuleError> {
-        if tenths < TENTHS as u32 || tenths > MOST_TENTHS {
+        let Some(growth) = Growth::try_by(tenths) else {
             return Err(RuleError::Growth);
-        }
+        };
         match Span::try_new(open_max) {
             Some(open_max) if open_max.0 >= self.open_for.0 => {
-                Ok(Self { growth: tenths as u8, open_max, ..self })
+                Ok(Self { growth, open_max, ..self })
             }
             _ => Err(RuleError::OpenMax),
         }
@@ -177,7 +188,7 @@ impl Rule {
     /// When it opens.
     #[must_use]
     pub const fn trip(&self) -> Trip {
-        self.trip
+        self.counts.trip()
     }
 
     /// For how long it stays open at first, rounded up to 32 µs.
@@ -187,18 +198,18 @@ impl Rule {
     }
 
     /// For how long it stays open at the `level`-th opening since it was last closed: the first
-    /// period times the growth as often as it opened before, each time rounded up, by less
-    /// than 0.03 % and 32 µs.
+    /// period times the growth to the power of the openings before, rounded up by less than 0.1 % and
+    /// 32 µs. Where it grows by two, four or eight, only the 32 µs are left.
     #[must_use]
     pub const fn open_period(&self, level: u32) -> Duration {
         let level = if level < LEVEL { level } else { LEVEL };
-        duration(self.open_span(level).micros())
+        duration(self.open_span(level.saturating_sub(1)).micros())
     }
 
     /// How much longer each open period is than the one before, in tenths: 10 if they do not grow.
     #[must_use]
     pub const fn growth_tenths(&self) -> u32 {
-        self.growth as u32
+        self.growth.tenths()
     }
 
     /// What the open period grows up to, rounded up to 32 µs: 24 h if not told otherwise.
@@ -216,40 +227,104 @@ impl Rule {
     /// Probes that close it, and that go at once.
     #[must_use]
     pub const fn probe_count(&self) -> u32 {
-        self.probes as u32
+        self.counts.probes()
     }
 
     pub(crate) const fn to_words(self) -> [u32; 4] {
-        let Self { trip, probes, growth, open_for, open_max, lease } = self;
-        let small = u32::from_le_bytes([trip.failures, trip.window, probes, growth]);
+        let Self { counts, growth, open_for, open_max, lease } = self;
+        let small = counts.0 as u32 | (growth.0 as u32) << u16::BITS;
         [small, open_for.0, open_max.0, lease.0]
     }
 
     /// What [`to_words`](Self::to_words) gave.
     pub(crate) const fn from_words([small, open_for, open_max, lease]: [u32; 4]) -> Self {
-        let [failures, window, probes, growth] = small.to_le_bytes();
-        let trip = Trip { failures, window };
+        let (counts, growth) = (Counts(small as u16), Growth((small >> u16::BITS) as u16));
         let (open_for, open_max, lease) = (Span(open_for), Span(open_max), Span(lease));
-        Self { trip, probes, growth, open_for, open_max, lease }
+        Self { counts, growth, open_for, open_max, lease }
     }
 
+    /// For how long it stays open when it opened so often `before`, 14 times at most.
     #[inline]
-    pub(super) const fn open_span(&self, level: u32) -> Span {
-        if self.growth > TENTHS { self.grown_span(level) } else { self.open_for }
+    pub(super) const fn open_span(&self, before: u32) -> Span {
+        if self.growth.0 > 0 { self.grown_span(before) } else { self.open_for }
     }
 
     #[inline(never)]
-    const fn grown_span(&self, level: u32) -> Span {
-        let factor = growth_factor(self.growth);
-        let (mut span, mut left) = (self.open_for, level);
-        while left > 1 {
-            let Some(grown) = span.times(factor, self.open_max) else {
-                return self.open_max;
-            };
-            span = grown;
-            left -= 1;
+    const fn grown_span(&self, before: u32) -> Span {
+        let (doublings, share) = self.growth.times(before);
+        // Else both are at most the longest, which is 24 hours, so what follows has room in 32 bits.
+        if doublings >= u32::BITS || self.open_for.0 > self.open_max.0 >> doublings {
+            return self.open_max;
         }
-        span
+        let doubled = self.open_for.0 << doublings;
+        // Half by half, for cores that multiply 32 bits and no more.
+        let more = (doubled >> 16) * share + (((doubled & 0xffff) * share + 0xffff) >> 16);
+        match more > self.open_max.0 - doubled {
+            true => self.open_max,
+            false => Span(doubled + more),
+        }
+    }
+}
+
+impl Counts {
+    const fn new(trip: Trip, probes: u32) -> Self {
+        let left_out = u32::BITS - trip.window();
+        Self((trip.failures() << 11 | probes << 5 | left_out) as u16)
+    }
+
+    const fn trip(self) -> Trip {
+        let window = u32::BITS - (self.0 & 0x1f) as u32;
+        Trip { failures: (self.0 >> 11) as u8, window: window as u8 }
+    }
+
+    const fn probes(self) -> u32 {
+        self.0 as u32 >> 5 & COUNT
+    }
+}
+
+impl Growth {
+    const NONE: Self = Self(0);
+
+    const fn try_by(tenths: u32) -> Option<Self> {
+        if tenths < TENTHS || MOST_TENTHS < tenths {
+            return None;
+        }
+        let mut logarithm = 0;
+        while tenths >= TENTHS << (logarithm + 1) {
+            logarithm += 1;
+        }
+        // What is left is from one to two, in 2^-31. Its square has twice the logarithm, so each gives
+        // one more bit.
+        let mut left = ((tenths as u64) << 31) / ((TENTHS as u64) << logarithm);
+        let mut bits = 0;
+        while bits < OCTAVE_SHIFT {
+            left = (left * left) >> 31;
+            let twice = left >> 32;
+            logarithm = logarithm << 1 | twice as u32;
+            left >>= twice;
+            bits += 1;
+        }
+        let up = (left > 1 << 31) as u32;
+        Some(Self((logarithm + up) as u16))
+    }
+
+    const fn tenths(self) -> u32 {
+        let (doublings, share) = self.times(1);
+        (((1 << 16) + share) * TENTHS) << doublings >> 16
+    }
+
+    /// So many `times` over: how often that doubles, and how much more than one it is beside, in 2^-16.
+    #[inline(always)]
+    const fn times(self, times: u32) -> (u32, u32) {
+        let logarithm = times * self.0 as u32;
+        let part = logarithm & ((1 << OCTAVE_SHIFT) - 1);
+        // 2^x - 1 for an x below one, by a polynomial that is 1 at 1 and nowhere less, but for what the
+        // logarithm was rounded up by: 0.6953 x + 0.2285 x^2 + 0.0762 x^3. Its constants are of eight
+        // bits, which a Cortex-M0 has without a load.
+        let third = (39 * part) >> 7;
+        let second = ((third + (117 << 7)) * part) >> OCTAVE_SHIFT;
+        let share = ((second + (178 << 8)) * part) >> OCTAVE_SHIFT;
+        (logarithm >> OCTAVE_SHIFT, share)
     }
 }
 
@@ -264,6 +339,19 @@ impl RuleError {
             Self::Growth => "an open period grows by 1.0 to 10.0 times: 10 to 100 tenths",
             Self::OpenMax => "an open period grows to its own length or more, up to 24 h",
         }
+    }
+}
+
+impl core::fmt::Debug for Rule {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Rule")
+            .field("trip", &self.trip())
+            .field("open_for", &self.open_for())
+            .field("growth_tenths", &self.growth_tenths())
+            .field("open_max", &self.open_max())
+            .field("probes", &self.probe_count())
+            .field("lease", &self.lease_for())
+            .finish()
     }
 }
 
@@ -300,16 +388,11 @@ impl Span {
         self.0.wrapping_add((1 << TICK_SPANS) - 1) >> TICK_SPANS
     }
 
-    /// So many microseconds of a tick, rounded up.
-    pub(super) const fn begun(micros: u32) -> Self {
-        let up = if fault::EARLY_PROBE { 0 } else { (1 << SPAN_SHIFT) - 1 };
-        Self((micros + up) >> SPAN_SHIFT)
-    }
-
-    /// In ticks, rounded up, from the beginning of one of which so much is over.
-    pub(super) const fn ticks_from(self, begun: Self) -> u32 {
-        let until = self.plus(begun);
-        if fault::EARLY_PROBE { until.0 >> TICK_SPANS } else { until.ticks() }
+    /// In ticks, rounded up, from the beginning of one of which so many microseconds are over.
+    pub(super) const fn ticks_from(self, begun: u32) -> u32 {
+        // Both round up at once: a tick less one is a span less one and a tick less a span.
+        let up = if fault::EARLY_PROBE { 0 } else { (1 << TICK_SHIFT) - 1 };
+        self.plus(Self((begun + up) >> SPAN_SHIFT)).0 >> TICK_SPANS
     }
 
     /// Sixteen times as long, in ticks, rounded up.
@@ -329,42 +412,24 @@ impl Span {
         Self(self.0.checked_add(other.0).unwrap())
     }
 
-    /// `factor` / 2^12 times as long, rounded up, if that is not more than `longest`, which it was not.
-    ///
-    /// Half by half, for cores that multiply 32 bits and no more.
-    #[inline(always)]
-    const fn times(self, factor: u32, longest: Self) -> Option<Self> {
-        let (high, low) = ((self.0 >> 16) * factor, (self.0 & 0xffff) * factor);
-        // Else the sum is at most 2^20 longer than the longest, which is 2^20 less than 2^32 at most.
-        if high > longest.0 >> 4 {
-            return None;
-        }
-        let grown = (high << 4) + ((low + 0xfff) >> 12);
-        if grown <= longest.0 { Some(Self(grown)) } else { None }
-    }
-
     pub(super) const fn micros(self) -> u64 {
         (self.0 as u64) << SPAN_SHIFT
     }
 }
 
-/// 2^12 / 10 times as much, rounded up.
-const fn growth_factor(tenths: u8) -> u32 {
-    // Without a division: 2^20 / 10 is 104857.6, and 208 in 256 round up what is not whole already.
-    (tenths as u32 * 104_858 + 208) >> 8
-}
-
 const _: () = {
     let mut tenths = TENTHS;
-    while tenths as u32 <= MOST_TENTHS {
-        assert!(growth_factor(tenths) == ((tenths as u32) << 12).div_ceil(TENTHS as u32));
+    while tenths <= MOST_TENTHS {
+        assert!(matches!(Growth::try_by(tenths), Some(growth) if growth.tenths() == tenths));
         tenths += 1;
     }
 };
 
 /// No growth, and the most there is.
-const TENTHS: u8 = 10;
+const TENTHS: u32 = 10;
 const MOST_TENTHS: u32 = 100;
+/// 2^14 units of a logarithm are an octave: twice as long.
+const OCTAVE_SHIFT: u32 = 14;
 /// 2^5 µs a unit of a span.
 const SPAN_SHIFT: u32 = 5;
 /// 2^14 µs a tick.
