@@ -68,6 +68,7 @@ impl Attempt<'_> {
 
     /// Gives back what it holds: the permit first, for whoever finds the slot free finds the breaker
     /// as it is then.
+    #[inline(never)] // Once for all that ends one.
     pub(super) fn give_back(&mut self) {
         if let Some(pass) = self.pass.take() {
             pass.give_back();

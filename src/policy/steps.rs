@@ -221,6 +221,7 @@ impl<'p> Progress<'p> {
         }
     }
 
+    #[inline(never)] // Once for those that fail and those that succeed.
     fn report(&mut self, terms: &Terms<'p>, attempt: &mut Attempt<'p>, outcome: Outcome) {
         let now = self.now;
         // Another policy's attempt is given back: this one's rule is not that of its breaker.
@@ -352,6 +353,7 @@ impl<'p> Progress<'p> {
 }
 
 /// Whether `at` is past what ends at `ends`, of which [`Instant::MAX`] never does.
+#[inline(never)]
 fn over(at: Instant, ends: Instant) -> bool {
     at >= ends && ends != Instant::MAX
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use self::Bound::{All, Free, Least, LeastAndOthers, LeastWanted};
+use self::Bound::{All, Free, Least, LeastAndOthers};
 use anyhow::Context as _;
 use devices::board::{self, Board};
 use firmware::costs::{Call, Wait};
@@ -69,7 +69,6 @@ enum Bound {
     Least(u64),
     /// The least, the others, and what was wanted of all.
     LeastAndOthers(u64, u64, u64),
-    LeastWanted(u64, u64),
 }
 
 impl Bound {
@@ -79,14 +78,14 @@ impl Bound {
             Self::LeastAndOthers(least, others, _) => {
                 Some(if target == 0 { least } else { others })
             }
-            Self::Least(most) | Self::LeastWanted(most, _) if target == 0 => Some(most),
+            Self::Least(most) if target == 0 => Some(most),
             _ => None,
         }
     }
 
     const fn wanted(&self) -> Option<u64> {
         match *self {
-            Self::LeastWanted(_, wanted) | Self::LeastAndOthers(_, _, wanted) => Some(wanted),
+            Self::LeastAndOthers(_, _, wanted) => Some(wanted),
             _ => None,
         }
     }
@@ -272,17 +271,17 @@ fn masks_interrupts(elf: &ElfFile32<'_, Endianness>, at: u64, target: &str) -> b
 const ROWS: &[Row] = &[
     Row("flash const", "flash: breaker with a constant rule", Least(700)),
     Row("flash breaker", "flash: breaker with probes, lease, growth", Least(1_100)),
-    Row("flash modes", "flash: the same, told its mode", LeastWanted(1_340, 1_100)),
+    Row("flash modes", "flash: the same, told its mode", Least(1_100)),
     Row("flash policy", "flash: breaker, retry, timeout", LeastAndOthers(4_096, 5_000, 4_096)),
     Row("unwanted symbols", "symbols of a heap, floats, panics", All(0)),
     Row("ram breaker", "RAM: breaker", All(24)),
     Row("ram counters", "RAM: operation with counters", All(160)),
     Row("ram histogram", "RAM: operation with a histogram", All(1_200)),
     Row("ram place", "RAM: a place in the table of operations", Free),
-    Row("healthy", "instructions: admit and settle, healthy", Least(110)),
+    Row("healthy", "instructions: admit and settle, healthy", Least(90)),
     Row("executed", "the same, as QEMU logs it", Free),
     Row("both", "instructions: admit and settle", Least(400)),
-    Row("grown", "instructions: admit and settle, growing periods", LeastWanted(780, 400)),
+    Row("grown", "instructions: admit and settle, growing periods", Least(400)),
     Row("admit", "instructions: admit", Least(400)),
     Row("refuse", "instructions: refuse", Least(400)),
     Row("settle", "instructions: settle", Least(400)),
@@ -346,11 +345,11 @@ mod tests {
         for (name, figure) in [
             ("flash const", 701),
             ("flash breaker", 1_101),
-            ("flash modes", 1_341),
+            ("flash modes", 1_101),
             ("flash policy", 4_097),
-            ("healthy", 111),
+            ("healthy", 91),
             ("both", 401),
-            ("grown", 781),
+            ("grown", 401),
             ("admit", 401),
             ("refuse", 401),
             ("settle", 401),
