@@ -109,6 +109,13 @@ fn a_period_that_grows_to_just_below_the_longest_is_not_the_longest() {
     let [first, second, longest] = [2_097_152, 16_777_216, 16_777_248].map(Duration::from_micros);
     let rule = Rule::new(Trip::after(1), first).open_growth(80, longest);
     assert_eq!([1, 2, 3].map(|level| rule.open_period(level)), [first, second, longest]);
+
+    let grown_to =
+        |longest| Rule::new(Trip::after(1), first).open_growth(15, longest).open_period(2);
+    let (grown, unit) = (grown_to(secs(60)), Duration::from_micros(32));
+    for longest in [grown - unit, grown, grown + unit] {
+        assert_eq!(grown_to(longest), grown.min(longest));
+    }
 }
 
 #[test]

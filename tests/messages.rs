@@ -416,6 +416,19 @@ fn a_policy_shows_its_limits_and_the_parts_it_has() {
 }
 
 #[test]
+fn a_rule_shows_what_it_was_made_of() {
+    let rule = Rule::new(Trip::after(3).of_last(9), secs(30))
+        .probes(2)
+        .lease(secs(60))
+        .open_growth(15, secs(3_600));
+    assert_eq!(
+        format!("{rule:?}"),
+        "Rule { trip: Trip { failures: 3, window: 9 }, open_for: 30s, growth_tenths: 15, \
+         open_max: 3600s, probes: 2, lease: 60s }"
+    );
+}
+
+#[test]
 fn an_execution_shows_whether_it_has_begun() {
     let clock = ManualClock::new();
     let policy = Policy::new().attempts(2).backoff(Backoff::constant(secs(1)));

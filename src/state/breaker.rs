@@ -278,9 +278,12 @@ impl SharedCircuit {
     #[must_use]
     pub const fn resume(circuit: Circuit) -> Self {
         let circuit = circuit.conformed(None).0;
-        // Where nothing lags later, nothing may from the beginning.
-        let lags = circuit.lags() || circuit.is_closed();
-        let circuit = if TOGETHER && lags { circuit.caught_up() } else { circuit };
+        // Where words are read in one piece they are from the beginning as they are left later: nothing
+        // lags, and a closed circuit has no level.
+        let circuit = match TOGETHER && (circuit.lags() || circuit.is_closed()) {
+            true => circuit.caught_up(),
+            false => circuit,
+        };
         let (hot, cold) = circuit.to_bits();
         Self { words: WordPair::new(hot, cold) }
     }

@@ -13,7 +13,7 @@ use crate::fault;
 /// |-------|-------|---------------------------|--------------------|-----------------------------|
 /// | 30‥32 | phase | `00`                      | `01`               | `10`                        |
 /// | 24‥30 | epoch | moves at each transition, so that a late outcome finds itself stale |||
-/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | admissions (12‥24), probes in flight (6‥12), succeeded (0‥6) |
+/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | admissions (12‥24), unless words are read in one piece, probes in flight (6‥12), succeeded (0‥6) |
 ///
 /// | bits  | cold                                                                            |
 /// |-------|---------------------------------------------------------------------------------|
@@ -136,8 +136,8 @@ pub(super) enum Told {
 pub(super) enum Read {
     /// Another caller may have moved one and not yet the other.
     Apart,
-    /// In one piece, as all that moves them leaves them: the cold word does not lag, and the phase is
-    /// what the mode asks for.
+    /// In one piece, as all that moves them leaves them: the cold word does not lag, a closed circuit's
+    /// level is 0, and the phase is what the mode asks for.
     Whole,
 }
 
@@ -205,7 +205,11 @@ impl Circuit {
         let mut wait = None;
         let hot = if half_open && self.has_slot(most) {
             // The lease is that of the youngest probe: none is replaced before its own is over.
-            self.next_turn()
+            // Whoever replaces them in the same piece as it looks needs no turns to tell them by.
+            match read {
+                Read::Apart => self.next_turn(),
+                Read::Whole => self.hot + PROBE,
+            }
         } else {
             wait = self.waits_for(rule, now, level, read);
             if wait.is_none() {
@@ -346,7 +350,7 @@ impl Circuit {
             (_, Phase::Closed { .. }) if RESET_IN_EPOCH => {
                 (self.with(Phase::Closed { history: 0 }), None)
             }
-            _ => self.enter_with(Phase::Closed { history: 0 }, Read::Apart),
+            _ => self.closed(0),
         }
     }
 
@@ -481,7 +485,7 @@ impl Circuit {
     /// the wait over.
     #[inline(always)]
     const fn waits_for(self, rule: &Rule, now: Moment, level: u32, read: Read) -> Option<Wait> {
-        // The end is in whole ticks, or in units of eight, of which what is `beyond` the last is left out.
+        // The end is in whole ticks, or in units of eight: up to so many ticks `beyond` what was meant.
         let (until, modulus, beyond, span) = if self.is_half_open() {
             if self.in_flight() == 0 {
                 return None;
@@ -489,13 +493,18 @@ impl Circuit {
             if read.apart() && self.lags() {
                 return Some(Wait::LEASE);
             }
-            (self.cold << LEASE_SHIFT, LEASES << LEASE_SHIFT, LEASE_UNIT - 1, rule.lease)
+            (
+                self.cold << LEASE_SHIFT,
+                LEASES << LEASE_SHIFT | (LEASE_UNIT - 1),
+                LEASE_UNIT - 1,
+                rule.lease,
+            )
         } else {
             (self.hot, TICKS, 0, rule.open_span(before(level)))
         };
-        let left = until.wrapping_sub(now.tick & !beyond) & modulus;
+        let left = until.wrapping_sub(now.tick) & modulus;
         let most = span.plus(STEP_TOLERANCE).ticks() + beyond;
-        if 0 < left && left <= most { Some(Wait(left - (now.tick & beyond))) } else { None }
+        if 0 < left && left <= most { Some(Wait(left)) } else { None }
     }
 
     /// What it becomes when it opens, for as long as the rule says.
@@ -546,19 +555,19 @@ impl Circuit {
     /// The third step, to a forced mode: a new epoch, for whoever decided by the old mode and has yet
     /// to say so.
     pub(super) const fn begun(self, now: Option<Moment>, read: Read) -> (Self, Option<Transition>) {
-        let phase = if self.has_mode(Mode::ForcedOpen) {
+        if self.has_mode(Mode::ForcedOpen) {
             // It is over when the mode changes, whatever it says now.
             let until = match now {
                 Some(now) => now.tick & TICKS,
                 None => 0,
             };
-            Phase::Open { until }
+            let moved = if self.is_open() { None } else { Some(Transition::Opened) };
+            (self.enter(Phase::Open { until }, self.level_of(read)), moved)
         } else if self.has_mode(Mode::ForcedClosed) {
-            Phase::Closed { history: if self.is_closed() { self.hot & PAYLOAD } else { 0 } }
+            self.closed(if self.is_closed() { self.hot & PAYLOAD } else { 0 })
         } else {
-            return (self, None);
-        };
-        self.enter_with(phase, read)
+            (self, None)
+        }
     }
 
     /// The same circuit, in the phase that its mode asks for.
@@ -581,17 +590,11 @@ impl Circuit {
         self.mode() as u32 == mode as u32
     }
 
-    /// Enters `phase` because somebody said so.
+    /// Closed because somebody said so.
     #[inline(always)] // As `enter`.
-    const fn enter_with(self, phase: Phase, read: Read) -> (Self, Option<Transition>) {
-        let (level, moved) = match phase {
-            Phase::Closed { .. } if self.is_closed() => (0, None),
-            Phase::Closed { .. } => (0, Some(Transition::Closed)),
-            Phase::Open { .. } if self.is_open() => (self.level_of(read), None),
-            Phase::Open { .. } => (self.level_of(read), Some(Transition::Opened)),
-            Phase::HalfOpen { .. } => (self.level_of(read), None),
-        };
-        (self.enter(phase, level), moved)
+    const fn closed(self, history: u32) -> (Self, Option<Transition>) {
+        let moved = if self.is_closed() { None } else { Some(Transition::Closed) };
+        (self.enter(Phase::Closed { history }, 0), moved)
     }
 
     /// Whether `ticket` is of this epoch and young enough, and the mode lets it count.
