@@ -3,11 +3,12 @@
 
 use core::future::Future;
 use core::hint::black_box;
+use core::marker::PhantomData;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 
-use steadfast::state::{Guarded, Outcome};
-use steadfast::{Clock, Instant, Permit, Sleep};
+use steadfast::state::{Guarded, Mode, Outcome, SharedCircuit, Transition};
+use steadfast::{Clock, Instant, Permit, Rule, Sleep};
 
 /// Its clock and its timer.
 #[derive(Clone, Copy)]
@@ -16,13 +17,34 @@ pub struct Timer(pub u64);
 /// What it waits for: ready at the second poll.
 pub struct Soon<T>(Option<T>, bool);
 
-/// Calls `call` once as it mostly ends, then once as it seldom does.
+/// What an operator's mode is told to.
+pub type Told = fn(u64, Mode) -> Option<Transition>;
+
+/// A breaker whose rule is that of `R`.
+pub struct Fixed<R>(SharedCircuit, PhantomData<R>);
+
+/// A rule that is a constant.
+pub trait Always {
+    const RULE: Rule;
+}
+
+/// Calls `call` once as it mostly ends, then once as it seldom does. If an operator comes, `told` hears of
+/// it.
 #[unsafe(no_mangle)] // `costs_table` looks for it.
 #[inline(never)]
-pub extern "C" fn both(call: extern "C" fn(u64, bool) -> bool) -> bool {
+pub extern "C" fn both(call: extern "C" fn(u64, bool) -> bool, told: Told) -> bool {
+    if black_box(false) {
+        black_box(told(black_box(6), black_box(Mode::Shadow)));
+    }
     let healthy = call(black_box(7), black_box(true));
     let failing = call(black_box(8), black_box(false));
     healthy && !failing
+}
+
+/// Where there is nobody to hear of a mode.
+#[inline(never)]
+pub fn unheard(_: u64, _: Mode) -> Option<Transition> {
+    black_box(None)
 }
 
 /// A call that `breaker` protects.
@@ -49,6 +71,27 @@ pub fn wait_for<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             return output;
         }
+    }
+}
+
+impl<R> Fixed<R> {
+    pub const fn new() -> Self {
+        Self(SharedCircuit::new(), PhantomData)
+    }
+}
+
+impl<R: Always> Guarded for &Fixed<R> {
+    type Followed<'a>
+        = &'static Rule
+    where
+        Self: 'a;
+
+    fn shared(&self) -> &SharedCircuit {
+        &self.0
+    }
+
+    fn rule(&self) -> &'static Rule {
+        const { &R::RULE }
     }
 }
 

@@ -4,33 +4,21 @@
 
 use core::time::Duration;
 use firmware::image;
-use firmware::protected::{both, protected};
-use steadfast::state::{Guarded, SharedCircuit};
+use firmware::protected::{Always, Fixed, both, protected, unheard};
 use steadfast::{Rule, Trip};
 
-struct Fixed(SharedCircuit);
+struct Thrice;
 
-static BREAKER: Fixed = Fixed(SharedCircuit::new());
+static BREAKER: Fixed<Thrice> = Fixed::new();
 
-impl Guarded for &Fixed {
-    type Followed<'a>
-        = &'static Rule
-    where
-        Self: 'a;
-
-    fn shared(&self) -> &SharedCircuit {
-        &self.0
-    }
-
-    fn rule(&self) -> &'static Rule {
-        const { &Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30)) }
-    }
+impl Always for Thrice {
+    const RULE: Rule = Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30));
 }
 
 image!(main);
 
 fn main() -> bool {
-    both(call)
+    both(call, unheard)
 }
 
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! Calls protected by a breaker that is told its mode, too.
+//! Calls protected by a breaker that may have any rule, and that is told its mode.
 #![no_std]
 #![no_main]
 
@@ -6,27 +6,28 @@ use core::hint::black_box;
 use core::time::Duration;
 use firmware::image;
 use firmware::protected::{both, protected};
-use steadfast::state::Mode;
+use steadfast::state::{Mode, Transition};
 use steadfast::{Breaker, Instant, Rule, Trip};
 
 static BREAKER: Breaker = Breaker::with_rule(
     Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30))
         .probes(3)
         .lease(Duration::from_secs(60))
-        .open_growth(20, Duration::from_secs(3_600)),
+        .open_growth(15, Duration::from_secs(3_600)),
 );
 
 image!(main);
 
 fn main() -> bool {
-    both(call)
+    both(call, told)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn call(now: u64, works: bool) -> bool {
-    if black_box(false) {
-        BREAKER.force(Instant::from_micros(now), black_box(Mode::Shadow));
-    }
-    protected(&BREAKER, now, works)
+    protected(black_box(&BREAKER), now, works)
+}
+
+fn told(now: u64, mode: Mode) -> Option<Transition> {
+    black_box(&BREAKER).force(Instant::from_micros(now), mode)
 }

@@ -4,12 +4,12 @@
 
 use core::hint::black_box;
 use firmware::image;
-use firmware::protected::both;
+use firmware::protected::{both, unheard};
 
 image!(main);
 
 fn main() -> bool {
-    both(call)
+    both(call, unheard)
 }
 
 #[unsafe(no_mangle)]

@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 use firmware::image;
-use firmware::protected::{Timer, answer, both, wait_for};
+use firmware::protected::{Timer, answer, both, unheard, wait_for};
 use steadfast::policy::{Class, Verdict};
 use steadfast::{Backoff, Breaker, Jitter, Policy, Trip};
 
@@ -33,7 +33,7 @@ fn verdict(code: &u8) -> Verdict {
 image!(main);
 
 fn main() -> bool {
-    both(call)
+    both(call, unheard)
 }
 
 #[unsafe(no_mangle)]
