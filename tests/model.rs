@@ -598,7 +598,7 @@ impl Seen {
 }
 
 /// Words that are read in one piece do not count admissions, which tell others who came meanwhile.
-fn without_turns(circuit: Circuit) -> (u32, u32) {
+const fn without_turns(circuit: Circuit) -> (u32, u32) {
     let (hot, cold) = circuit.to_bits();
     match circuit.phase() {
         Phase::HalfOpen { .. } if cfg!(sectioned) => (hot & !0x00ff_f000, cold),
