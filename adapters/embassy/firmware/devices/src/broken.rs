@@ -88,7 +88,7 @@ pub(crate) const BROKEN: [Broken; 9] = [
     Broken {
         fault: "unwrap",
         target: EDGE,
-        arguments: "--bin costs --bin costs_none --bin costs_const --bin costs_breaker --bin costs_modes --bin costs_policy",
+        arguments: "--bin costs --bin costs_none --bin costs_const --bin costs_full --bin costs_breaker --bin costs_modes --bin costs_policy",
         image: "costs_policy",
         check: Some(costs),
         says: &["costs_policy has ", "panic", "too much: thumbv7m-none-eabi: symbols of a heap"],
