@@ -13,7 +13,7 @@ use crate::fault;
 /// |-------|-------|---------------------------|--------------------|-----------------------------|
 /// | 30‥32 | phase | `00`                      | `01`               | `10`                        |
 /// | 24‥30 | epoch | moves at each transition, so that a late outcome finds itself stale |||
-/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | admissions (12‥24), unless words are read in one piece, probes in flight (6‥12), succeeded (0‥6) |
+/// | 0‥24  |       | last 23 outcomes, newest lowest, a failure 1 | until when, in ticks | admissions (12‥24), probes in flight (6‥12), succeeded (0‥6) |
 ///
 /// | bits  | cold                                                                            |
 /// |-------|---------------------------------------------------------------------------------|
@@ -205,11 +205,7 @@ impl Circuit {
         let mut wait = None;
         let hot = if half_open && self.has_slot(most) {
             // The lease is that of the youngest probe: none is replaced before its own is over.
-            // Whoever replaces them in the same piece as it looks needs no turns to tell them by.
-            match read {
-                Read::Apart => self.next_turn(),
-                Read::Whole => self.hot + PROBE,
-            }
+            self.next_turn()
         } else {
             wait = self.waits_for(rule, now, level, read);
             if wait.is_none() {
@@ -329,11 +325,11 @@ impl Circuit {
         mode: Mode,
         read: Read,
     ) -> (Self, Option<Transition>) {
-        let next = self.expired(now, mode, read).with_mode(mode, read);
-        if self.has_mode(mode) && (!read.apart() || next.conforms()) {
-            (next, None)
+        // Nothing expires where the mode stays.
+        if self.has_mode(mode) && (!read.apart() || self.conforms()) {
+            (self, None)
         } else {
-            next.begun(now, read)
+            self.expired(now, mode, read).with_mode(mode, read).begun(now, read)
         }
     }
 
@@ -527,7 +523,9 @@ impl Circuit {
     /// Where nobody knows when now is, it ends as a half-open circuit without probes, which admits by
     /// any reading.
     pub(super) const fn expired(self, now: Option<Moment>, mode: Mode, read: Read) -> Self {
-        let ends = self.has_mode(Mode::ForcedOpen) && !matches!(mode, Mode::ForcedOpen);
+        // Read in one piece, it is only asked where the mode changes.
+        let stays = read.apart() && matches!(mode, Mode::ForcedOpen);
+        let ends = self.has_mode(Mode::ForcedOpen) && !stays;
         if !ends || read.apart() && !self.is_open() {
             return self;
         }
