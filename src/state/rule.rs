@@ -295,7 +295,7 @@ impl Growth {
         }
         // What is left is from one to two, in 2^-31. Its square has twice the logarithm, so each gives
         // one more bit.
-        let mut left = ((tenths as u64) << 31) / ((TENTHS as u64) << logarithm);
+        let mut left = (((tenths as u64) << 31) / TENTHS as u64) >> logarithm;
         let mut bits = 0;
         while bits < OCTAVE_SHIFT {
             left = (left * left) >> 31;
