@@ -353,7 +353,7 @@ impl<'p> Progress<'p> {
 }
 
 /// Whether `at` is past what ends at `ends`, of which [`Instant::MAX`] never does.
-#[inline(never)]
+#[inline(never)] // Once for all that asks.
 fn over(at: Instant, ends: Instant) -> bool {
     at >= ends && ends != Instant::MAX
 }

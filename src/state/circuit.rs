@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::mode::Mode;
-use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span, TICK_SHIFT, Trip};
+use super::rule::{COUNT, HISTORY, LEVEL, Rule, Span, TICK_SHIFT, Trip, before};
 use crate::clock::{Instant, duration};
 use crate::fault;
 
@@ -790,11 +790,6 @@ impl Wait {
             Self(ticks) => ((ticks as u64) << TICK_SHIFT) - (now.as_micros() & (TICK - 1)),
         }
     }
-}
-
-/// Openings before that of `level`.
-const fn before(level: u32) -> u32 {
-    level.saturating_sub(1)
 }
 
 /// A hot word of epoch 0.

@@ -9,7 +9,7 @@ use crate::fault;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     counts: Counts,
-    growth: Growth,
+    growth: OpenGrowth,
     pub(super) open_for: Span,
     open_max: Span,
     pub(super) lease: Span,
@@ -23,7 +23,7 @@ struct Counts(u16);
 /// How much longer an open period is than the one before: the binary logarithm of that, in 2^-14,
 /// rounded up. A period is then one multiplication and one power away, however often it grew.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Growth(u16);
+struct OpenGrowth(u16);
 
 /// How many failures among how many outcomes open a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl Rule {
             return Err(RuleError::OpenFor);
         };
         let lease = if open.0 > Span::FIVE_MINUTES.0 { open } else { Span::FIVE_MINUTES };
-        let (counts, growth) = (Counts::new(trip, 1), Growth::NONE);
+        let (counts, growth) = (Counts::new(trip, 1), OpenGrowth::NONE);
         Ok(Self { counts, growth, open_for: open, open_max: Span::DAY, lease })
     }
 
@@ -174,7 +174,7 @@ impl Rule {
 
     /// The same for numbers that come at run time.
     pub const fn try_open_growth(self, tenths: u32, open_max: Duration) -> Result<Self, RuleError> {
-        let Some(growth) = Growth::try_by(tenths) else {
+        let Some(growth) = OpenGrowth::try_by(tenths) else {
             return Err(RuleError::Growth);
         };
         match Span::try_new(open_max) {
@@ -203,7 +203,7 @@ impl Rule {
     #[must_use]
     pub const fn open_period(&self, level: u32) -> Duration {
         let level = if level < LEVEL { level } else { LEVEL };
-        duration(self.open_span(level.saturating_sub(1)).micros())
+        duration(self.open_span(before(level)).micros())
     }
 
     /// How much longer each open period is than the one before, in tenths: 10 if they do not grow.
@@ -238,7 +238,7 @@ impl Rule {
 
     /// What [`to_words`](Self::to_words) gave.
     pub(crate) const fn from_words([small, open_for, open_max, lease]: [u32; 4]) -> Self {
-        let (counts, growth) = (Counts(small as u16), Growth((small >> u16::BITS) as u16));
+        let (counts, growth) = (Counts(small as u16), OpenGrowth((small >> u16::BITS) as u16));
         let (open_for, open_max, lease) = (Span(open_for), Span(open_max), Span(lease));
         Self { counts, growth, open_for, open_max, lease }
     }
@@ -282,7 +282,7 @@ impl Counts {
     }
 }
 
-impl Growth {
+impl OpenGrowth {
     const NONE: Self = Self(0);
 
     const fn try_by(tenths: u32) -> Option<Self> {
@@ -417,10 +417,15 @@ impl Span {
     }
 }
 
+/// Openings before that of `level`.
+pub(super) const fn before(level: u32) -> u32 {
+    level.saturating_sub(1)
+}
+
 const _: () = {
     let mut tenths = TENTHS;
     while tenths <= MOST_TENTHS {
-        assert!(matches!(Growth::try_by(tenths), Some(growth) if growth.tenths() == tenths));
+        assert!(matches!(OpenGrowth::try_by(tenths), Some(growth) if growth.tenths() == tenths));
         tenths += 1;
     }
 };

@@ -6,9 +6,10 @@ use core::hint::black_box;
 use core::marker::PhantomData;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
+use core::time::Duration;
 
 use steadfast::state::{Guarded, Mode, Outcome, SharedCircuit, Transition};
-use steadfast::{Clock, Instant, Permit, Rule, Sleep};
+use steadfast::{Clock, Instant, Permit, Rule, Sleep, Trip};
 
 /// Its clock and its timer.
 #[derive(Clone, Copy)]
@@ -32,7 +33,7 @@ pub trait Always {
 /// it.
 #[unsafe(no_mangle)] // `costs_table` looks for it.
 #[inline(never)]
-pub extern "C" fn both(call: extern "C" fn(u64, bool) -> bool, told: Told) -> bool {
+pub fn both(call: extern "C" fn(u64, bool) -> bool, told: Told) -> bool {
     if black_box(false) {
         black_box(told(black_box(6), black_box(Mode::Shadow)));
     }
@@ -46,6 +47,12 @@ pub extern "C" fn both(call: extern "C" fn(u64, bool) -> bool, told: Told) -> bo
 pub fn unheard(_: u64, _: Mode) -> Option<Transition> {
     black_box(None)
 }
+
+/// A rule with all there is to one, and a growth that is no power of two.
+pub const FULL: Rule = Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30))
+    .probes(3)
+    .lease(Duration::from_secs(60))
+    .open_growth(15, Duration::from_secs(3_600));
 
 /// A call that `breaker` protects.
 #[inline(always)]

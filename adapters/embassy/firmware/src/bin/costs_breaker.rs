@@ -3,17 +3,11 @@
 #![no_main]
 
 use core::hint::black_box;
-use core::time::Duration;
 use firmware::image;
-use firmware::protected::{both, protected, unheard};
-use steadfast::{Breaker, Rule, Trip};
+use firmware::protected::{FULL, both, protected, unheard};
+use steadfast::Breaker;
 
-static BREAKER: Breaker = Breaker::with_rule(
-    Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30))
-        .probes(3)
-        .lease(Duration::from_secs(60))
-        .open_growth(15, Duration::from_secs(3_600)),
-);
+static BREAKER: Breaker = Breaker::with_rule(FULL);
 
 image!(main);
 

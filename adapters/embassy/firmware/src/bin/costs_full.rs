@@ -3,21 +3,17 @@
 #![no_std]
 #![no_main]
 
-use core::time::Duration;
 use firmware::image;
-use firmware::protected::{Always, Fixed, both, protected};
+use firmware::protected::{Always, FULL, Fixed, both, protected};
 use steadfast::state::{Guarded as _, Mode, Transition};
-use steadfast::{Instant, Rule, Trip};
+use steadfast::{Instant, Rule};
 
 struct Full;
 
 static BREAKER: Fixed<Full> = Fixed::new();
 
 impl Always for Full {
-    const RULE: Rule = Rule::new(Trip::after(3).of_last(9), Duration::from_secs(30))
-        .probes(3)
-        .lease(Duration::from_secs(60))
-        .open_growth(15, Duration::from_secs(3_600));
+    const RULE: Rule = FULL;
 }
 
 image!(main);
