@@ -95,6 +95,16 @@ fn a_lease_that_nobody_has_written_yet_is_a_whole_one_from_now() {
 }
 
 #[test]
+fn the_end_of_a_lease_is_nonsense_from_the_first_tick_that_nothing_explains() {
+    // A lease and 64 s are 7569 ticks, and its end is rounded up by seven at most.
+    let rule = RULE.lease(secs(60));
+    let probing = Circuit::from_bits(2 << 30 | 1 << 24 | 1 << 6, 1 << 24 | 2_000);
+    let admits =
+        |before: u64| probing.would_admit(&rule, Instant::from_micros((16_000 - before) << 14));
+    assert_eq!([0, 1, 7_576, 7_577].map(admits), [true, false, false, true]);
+}
+
+#[test]
 fn an_outcome_counts_until_sixteen_open_periods_are_over_and_no_tick_longer() {
     // 61.44 s are 3750 ticks.
     let rule = Rule::new(Trip::after(1), Duration::from_micros(61_440_000));
