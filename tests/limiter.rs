@@ -4,6 +4,9 @@
 mod common;
 
 use core::cell::Cell;
+use core::future::Future as _;
+use core::pin::pin;
+use core::task::{Context, Waker};
 use core::time::Duration;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -313,7 +316,7 @@ fn whoever_only_looks_fills_no_bucket_however_far_ahead() {
     assert_eq!(taken(&limiter, noon, 100), 60);
     let years = Duration::from_secs(80 * 365 * 86_400);
     for ahead in [Instant::MAX, noon.after(years), noon.after(years / 2), at(0)] {
-        let _ = limiter.look(ahead, 0);
+        let _ = limiter.look(noon, ahead, 0);
         assert_eq!(taken(&limiter, noon, 100), 0, "{ahead:?}");
     }
 }
@@ -328,7 +331,8 @@ fn a_wait_of_ages_that_a_service_asks_for_fills_no_bucket() {
     let clock = ManualClock::new();
     clock.set(at(1_000_000_000));
     assert_eq!(taken(&limiter, clock.now(), 59), 59);
-    let _ = clock.block_on(policy.execute(&clock, || async { Err::<(), _>(()) })).unwrap_err();
+    let mut call = pin!(policy.execute(&clock, || async { Err::<(), _>(()) }));
+    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     assert_eq!(taken(&limiter, clock.now(), 100), 0);
 }
 
@@ -340,6 +344,63 @@ fn after_a_step_back_a_bucket_fills_by_whoever_is_refused() {
     assert_eq!(taken(&limiter, back, 100), 0);
     let half = taken(&limiter, back.after(Duration::from_secs(30)), 100);
     assert!((28..=30).contains(&half), "{half}");
+}
+
+#[test]
+fn after_a_step_back_whoever_only_looks_is_told_when_there_is_enough() {
+    let (noon, back) = (at(7_200_000_000), at(3_600_000_000));
+    for ahead in [0, 1, 20] {
+        let limiter = Limiter::new(LimitRule::requests(1));
+        spend(&limiter, noon, 0).unwrap();
+        let ahead = back.after(Duration::from_secs(ahead));
+        let Limited { admits_at } = limiter.look(back, ahead, 0).unwrap_err();
+        // The second of the last call counts anew.
+        assert!((60_000_000..61_100_000).contains(&admits_at.since(back).as_micros()));
+        assert_eq!(limiter.look(back, admits_at, 0), Ok(()));
+        let before = at(admits_at.as_micros() - 1);
+        assert_eq!(limiter.look(back, before, 0), Err(Limited { admits_at }));
+        assert_eq!(spend(&limiter, before, 0), Err(Limited { admits_at }));
+        assert_eq!(spend(&limiter, admits_at, 0), Ok(()));
+    }
+}
+
+#[test]
+fn however_far_ahead_one_looks_what_is_missing_has_come_back_by_then() {
+    let limiter = Limiter::new(LimitRule::requests(1));
+    let noon = at(432_000_000_000);
+    spend(&limiter, noon, 0).unwrap();
+    for ahead in [60, 300, 3_600, 80 * 365 * 86_400, 160 * 365 * 86_400, u64::MAX] {
+        let then = noon.after(Duration::from_secs(ahead));
+        assert_eq!(limiter.look(noon, then, 0), Ok(()), "{ahead} s");
+    }
+    let earlier = Err(Limited { admits_at: noon.after(Duration::from_secs(60)) });
+    assert_eq!(limiter.look(noon, at(0), 0), earlier, "an instant before now counts as now");
+}
+
+#[test]
+fn a_clock_set_back_during_an_attempt_leaves_it_its_retry() {
+    let limiter = Limiter::new(LimitRule::requests(2));
+    let clock = ManualClock::new();
+    clock.set(at(7_200_000_000));
+    spend(&limiter, clock.now(), 0).unwrap();
+    let policy = Policy::new()
+        .attempts(2)
+        .backoff(Backoff::constant(Duration::from_secs(45)))
+        .limiter(&limiter)
+        .classify(|(): &()| Verdict::of(Class::Transient));
+    let calls = Cell::new(0);
+    let answer = clock.block_on(policy.execute(&clock, || async {
+        calls.set(calls.get() + 1);
+        match calls.get() {
+            1 => {
+                clock.set(at(3_600_000_000));
+                Err(())
+            }
+            _ => Ok(()),
+        }
+    }));
+    // One has come back after 31 s at most.
+    assert_eq!((answer.is_ok(), clock.now()), (true, at(3_645_000_000)));
 }
 
 #[test]
@@ -358,11 +419,12 @@ fn a_handle_may_be_shared_and_outlive_the_caller() {
 fn a_limiter_behind_a_reference_of_its_kind_is_the_same_limiter() {
     let limiter = Limiter::new(LimitRule::requests(2).and_tokens(100));
     let any: &dyn Limit = &limiter;
-    assert_eq!((&any).look(at(0), 100), Ok(()));
-    assert_eq!((&any).look(at(0), 101), Err(Limited { admits_at: Instant::MAX }));
+    assert_eq!((&any).look(at(0), at(0), 100), Ok(()));
+    assert_eq!((&any).look(at(0), at(0), 101), Err(Limited { admits_at: Instant::MAX }));
     drop(Reservation::try_new(any, at(0), 100).unwrap());
     Reservation::try_new(any, at(0), 100).unwrap().begin().settle(at(0), 40);
-    assert!(limiter.look(at(0), 60).is_ok() && limiter.look(at(0), 61).is_err());
+    let look = |tokens| limiter.look(at(0), at(0), tokens);
+    assert!(look(60).is_ok() && look(61).is_err());
     assert_eq!(limiter.rule().tokens_per_minute(), Some(100));
 }
 
@@ -617,8 +679,8 @@ fn what_the_limiter_gave_goes_back_when_the_breaker_then_refuses() {
             core::mem::forget(self.1.try_acquire(now).unwrap());
             self.0.take(now, tokens)
         }
-        fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
-            self.0.look(at, tokens)
+        fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+            self.0.look(now, at, tokens)
         }
         fn refund(&self, taken: steadfast::state::Taken) {
             self.0.refund(taken);

@@ -604,7 +604,8 @@ impl<'p> Driven<'p> {
                 assert!(at >= now.after(shortest), "earlier than the back-off");
                 assert!(asked.is_none_or(|asked| at >= now.after(asked)), "earlier than asked");
                 assert!(self.asked.is_none_or(|asked| at >= asked), "earlier than the other asked");
-                let limited = |limiting: &Limiting| limiting.look(at, promised.estimate).is_err();
+                let limited =
+                    |limiting: &Limiting| limiting.look(now, at, promised.estimate).is_err();
                 assert!(!promised.limiting.is_some_and(limited), "towards a refusal");
                 self.due = Some(at);
             }
@@ -861,7 +862,7 @@ impl Limiting {
         };
         if let Some(tokens) = there {
             let tokens = u32::try_from(tokens).unwrap_or(0);
-            assert!(self.buckets.look(&rule, now, tokens).is_ok(), "{tokens} tokens are lost");
+            assert!(self.buckets.look(&rule, now, now, tokens).is_ok(), "{tokens} tokens are lost");
         }
     }
 
@@ -891,14 +892,14 @@ impl Books {
         self.held.remove(at).1
     }
 
-    fn check(&mut self, now: Instant, tokens: u32, refused: Option<Limited>) {
-        let until = refused.map(|limited| limited.admits_at.as_micros());
-        if let Some((numbers, at)) = self.at(now) {
-            let until = until.map(|until| match until {
-                u64::MAX => until,
-                _ => at.saturating_add_signed(until.wrapping_sub(now.as_micros()) as i64),
-            });
-            numbers.check(at, tokens.into(), until);
+    fn check(&mut self, now: Instant, at: Instant, tokens: u32, refused: Option<Limited>) {
+        if let Some((numbers, known)) = self.at(now) {
+            let from_now = |at: Instant| match at.as_micros() {
+                u64::MAX => u64::MAX,
+                at => known.saturating_add(at.saturating_sub(now.as_micros())),
+            };
+            let until = refused.map(|limited| from_now(limited.admits_at));
+            numbers.check(known, from_now(at), tokens.into(), until);
         }
     }
 }
@@ -907,7 +908,7 @@ impl Limit for Limiting {
     fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited> {
         let mut books = self.books();
         let taken = self.buckets.take(&books.rule, now, tokens);
-        books.check(now, tokens, taken.err());
+        books.check(now, now, tokens, taken.err());
         if let Ok(taken) = taken {
             let parts = books.at(now).map(|(numbers, at)| numbers.take(at, tokens.into()));
             books.held.push((taken, parts));
@@ -915,14 +916,14 @@ impl Limit for Limiting {
         taken
     }
 
-    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
         let mut books = self.books();
-        let seen = self.buckets.look(&books.rule, at, tokens);
-        books.check(at, tokens, seen.err());
+        let seen = self.buckets.look(&books.rule, now, at, tokens);
+        books.check(now, at, tokens, seen.err());
         if let Err(Limited { admits_at }) = seen
             && admits_at < END_OF_TIME
         {
-            let then = self.buckets.look(&books.rule, admits_at, tokens);
+            let then = self.buckets.look(&books.rule, admits_at, admits_at, tokens);
             assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
         }
         seen

@@ -54,37 +54,25 @@ impl Buckets {
         }
     }
 
-    /// Holds what whoever takes is told to them: whether one request and `tokens` were there at `now`,
-    /// or until when not.
-    pub(crate) fn check(&mut self, now: u64, tokens: u64, refused_until: Option<u64>) {
-        if refused_until.is_some() {
-            self.both(tokens).into_iter().for_each(|(bucket, _)| bucket.read(now));
-        }
-        self.check_look(now, tokens, refused_until);
-    }
-
-    /// The same of who only looks, which moves nothing.
-    pub(crate) fn check_look(mut self, now: u64, tokens: u64, refused_until: Option<u64>) {
+    /// Holds what is told at `now` to it: whether one request and `tokens` are there at `at`, now or
+    /// later, or until when not.
+    pub(crate) fn check(&mut self, now: u64, at: u64, tokens: u64, refused_until: Option<u64>) {
         let limit = self.tokens.per_minute;
         if limit > 0 && tokens > limit {
             assert!(refused_until == Some(u64::MAX), "more than there ever are: {refused_until:?}");
             return;
         }
+        self.both(tokens).into_iter().for_each(|(bucket, _)| bucket.read(now));
         let Some(until) = refused_until else {
-            let had = self.both(tokens).into_iter().all(|(bucket, count)| bucket.has(now, count));
+            let had = self.both(tokens).into_iter().all(|(bucket, count)| bucket.has(at, count));
             assert!(had, "the limiter gives a request or {tokens} tokens that are not there");
             return;
         };
-        let longest = self.longest_wait(now, tokens);
+        let longest = self.longest_wait(at, tokens);
         assert!(longest > 0, "the limiter refuses what is there, until {until}");
-        assert!(until > now, "refused at {now} until {until}");
-        let wait = until - now - 1;
+        assert!(until > at, "refused at {at} until {until}");
+        let wait = until - at - 1;
         assert!(wait <= longest.div_ceil(NANOS), "refused for {wait} µs, and {longest} ns lack");
-    }
-
-    /// Whether the clock was set back behind one of them, and nobody took since.
-    pub(crate) const fn is_set_back(&self, now: u64) -> bool {
-        self.requests.is_set_back(now) || self.tokens.is_set_back(now)
     }
 
     /// It keeps its share.
@@ -102,8 +90,8 @@ impl Buckets {
     }
 
     /// The longest wait that is explained, in nanoseconds: zero if they must be had.
-    fn longest_wait(&mut self, now: u64, tokens: u64) -> u64 {
-        let waits = self.both(tokens).map(|(bucket, count)| bucket.longest_wait(now, count));
+    fn longest_wait(&mut self, at: u64, tokens: u64) -> u64 {
+        let waits = self.both(tokens).map(|(bucket, count)| bucket.longest_wait(at, count));
         waits[0].max(waits[1])
     }
 
@@ -119,8 +107,9 @@ impl Buckets {
         }
     }
 
-    /// Tokens that must be there, if a request is and there is no debt: whoever looks moves nothing.
+    /// Tokens that must be there, if a request is and there is no debt.
     pub(crate) fn there(mut self, now: u64) -> Option<u64> {
+        self.both(0).into_iter().for_each(|(bucket, _)| bucket.read(now));
         let left = self.tokens.left(now);
         (self.longest_wait(now, 0) == 0).then_some(left)
     }
@@ -131,45 +120,37 @@ impl Buckets {
 }
 
 impl Bucket {
-    fn has(&mut self, now: u64, count: u64) -> bool {
-        self.read(now);
-        let missing = self.earliest.saturating_sub(now * NANOS);
+    const fn has(&self, at: u64, count: u64) -> bool {
+        let missing = self.earliest.saturating_sub(at.saturating_mul(NANOS));
         self.per_minute == 0 || missing + self.price(count) <= MINUTE + self.slack
     }
 
-    fn longest_wait(&mut self, now: u64, count: u64) -> u64 {
-        self.read(now);
-        let missing = self.latest.saturating_sub(now * NANOS);
+    const fn longest_wait(&self, at: u64, count: u64) -> u64 {
+        let missing = self.latest.saturating_sub(at.saturating_mul(NANOS));
         match self.per_minute {
             0 => 0,
             _ => (missing + self.price_up(count)).saturating_sub(MINUTE),
         }
     }
 
-    fn left(&mut self, now: u64) -> u64 {
-        self.read(now);
+    fn left(&self, now: u64) -> u64 {
         let there = MINUTE.saturating_sub(self.latest.saturating_sub(now * NANOS) + UNIT);
         (u128::from(there) * u128::from(self.per_minute) / u128::from(MINUTE)) as u64
     }
 
     /// A clock that was set back by more than about nine seconds stood still.
-    fn read(&mut self, now: u64) {
-        if self.is_set_back(now) {
-            let still = |full: u64, since| now * NANOS + full.saturating_sub(since);
-            self.earliest = still(self.earliest, self.moved * NANOS);
-            self.latest = still(self.latest, self.began());
+    const fn read(&mut self, now: u64) {
+        let is_set_back = self.moved >> SECOND_SHIFT > (now >> SECOND_SHIFT) + 8;
+        if self.per_minute > 0 && is_set_back {
+            let earliest = self.earliest.saturating_sub(self.moved * NANOS);
+            let latest = self.latest.saturating_sub(self.began());
+            (self.earliest, self.latest) = (now * NANOS + earliest, now * NANOS + latest);
             self.moved = now;
         }
     }
 
-    const fn is_set_back(&self, now: u64) -> bool {
-        self.moved >> SECOND_SHIFT > (now >> SECOND_SHIFT) + 8
-    }
-
     fn take(&mut self, now: u64, count: u64) -> Part {
-        if self.per_minute > 0 {
-            self.read(now);
-        }
+        self.read(now);
         let (earliest, latest) = (self.earliest.max(now * NANOS), self.latest.max(now * NANOS));
         let (price, price_up) = (self.price(count), self.price_up(count));
         if self.per_minute > 0 {

@@ -661,7 +661,7 @@ impl Ledger {
         let until = taken.err().map(|limited| limited.admits_at);
         self.note(format_args!("{who} {number} takes {tokens}: {until:?}"));
         let Some(buckets) = &mut self.buckets else { return };
-        buckets.check(now, tokens.into(), until.map(Instant::as_micros));
+        buckets.check(now, now, tokens.into(), until.map(Instant::as_micros));
         if let Ok(taken) = taken {
             let parts = buckets.take(now, tokens.into());
             self.held.push(Held { by_hand, taken, tokens, parts, now });
@@ -685,17 +685,12 @@ impl Ledger {
     }
 
     /// It was asked whether it would have them at `at`.
-    pub(crate) fn looked(&mut self, at: u64, tokens: u32, seen: Result<(), Limited>) {
+    pub(crate) fn looked(&mut self, now: u64, at: u64, tokens: u32, seen: Result<(), Limited>) {
         let until = seen.err().map(|limited| limited.admits_at);
-        if let Some(buckets) = self.buckets {
-            buckets.check_look(at, tokens.into(), until.map(Instant::as_micros));
+        if let Some(buckets) = &mut self.buckets {
+            buckets.check(now, at, tokens.into(), until.map(Instant::as_micros));
         }
         self.calls[self.current].limited = until;
-    }
-
-    /// Whether nobody has taken since the clock was set back behind the limiter.
-    pub(crate) fn is_set_back(&self, at: Instant) -> bool {
-        self.buckets.is_some_and(|buckets| buckets.is_set_back(at.as_micros()))
     }
 
     /// What was taken is given back.
@@ -901,7 +896,8 @@ impl Ledger {
         if let (Some(limiter), Some(buckets)) = (&shared.limiter, self.buckets) {
             let now = self.timeline.clock();
             let left = buckets.there(now);
-            let there = limiter.look(Instant::from_micros(now), left.unwrap_or(0) as u32);
+            let at = Instant::from_micros(now);
+            let there = limiter.look(at, at, left.unwrap_or(0) as u32);
             assert!(left.is_none() || there.is_ok(), "{left:?} tokens are left, and {there:?}");
         }
         if let Some(breaker) = &shared.breaker {

@@ -66,8 +66,8 @@ impl Limit for Limiting {
         self.buckets.take(&self.rule(), now, tokens)
     }
 
-    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
-        self.buckets.look(&self.rule(), at, tokens)
+    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        self.buckets.look(&self.rule(), now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -88,14 +88,10 @@ impl Limit for World<'_> {
         taken
     }
 
-    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
-        let seen = self.limiter().look(at, tokens);
-        self.book().looked(at.as_micros(), tokens, seen);
-        // Behind a clock that was set back it goes by the new one when somebody takes: a look is no
-        // beginning.
-        if !self.book().is_set_back(at) {
-            self.keeps_its_word(tokens, seen.err());
-        }
+    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        let seen = self.limiter().look(now, at, tokens);
+        self.book().looked(now.as_micros(), at.as_micros(), tokens, seen);
+        self.keeps_its_word(tokens, seen.err());
         seen
     }
 
@@ -126,7 +122,7 @@ impl World<'_> {
         else {
             return;
         };
-        let then = self.limiter().look(admits_at, tokens);
+        let then = self.limiter().look(admits_at, admits_at, tokens);
         assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
     }
 

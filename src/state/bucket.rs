@@ -65,22 +65,19 @@ impl Bucket {
         }
     }
 
-    /// How long until that much is there, by a reading or by an instant that is yet to come.
-    pub(super) fn lacks(&self, now: Reading, price: Price) -> u32 {
-        let (hot, cold) = self.words.load();
-        match price.on_top_of(now.missing(hot, cold)) {
-            Err(wait) if price.most > 0 => wait,
-            _ => 0,
+    /// How much longer than `ahead` of `now` it takes until that much is there.
+    pub(super) fn lacks(&self, now: Reading, ahead: u32, price: Price) -> u32 {
+        if price.most == 0 {
+            return 0;
         }
-    }
-
-    /// Goes on from a clock that was set back, by its reading.
-    pub(super) fn follow(&self, now: Reading) {
-        let _ = self.load(now);
+        let (hot, cold) = self.load(now);
+        // Told by the reading: by an instant that is yet to come, a clock could have been set back.
+        let missing = now.missing(hot, cold).saturating_sub(ahead);
+        price.on_top_of(missing).err().unwrap_or(0)
     }
 
     /// The words; if the clock was set back, as if it had not been: else nothing would come back until
-    /// it is where it was. Not by an instant that is yet to come, from which a clock would be set back.
+    /// it is where it was.
     fn load(&self, now: Reading) -> (u32, u32) {
         let (hot, cold) = self.words.load();
         match now.since(cold) {
@@ -207,6 +204,14 @@ const fn lead(hot: u32, cold: u32) -> u32 {
 /// Whatever is farther ahead has passed.
 const fn at_most_ahead(ahead: u32) -> u32 {
     if ahead <= MOST_AHEAD { ahead } else { 0 }
+}
+
+/// How far ahead of `now` that is; it saturates, at more than is ever missing.
+pub(super) const fn ahead(now: Instant, at: Instant) -> u32 {
+    match at.micros_since(now) {
+        micros @ 0..=0x0fff_ffff => (micros << UNIT_SHIFT) as u32,
+        _ => u32::MAX,
+    }
 }
 
 /// The time in which `count` of `per_minute` come back, rounded up; where there is no limit, none. It

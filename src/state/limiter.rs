@@ -3,7 +3,7 @@
 use core::borrow::Borrow;
 use core::fmt;
 
-use super::bucket::{Bucket, Part, Reading, UNIT_SHIFT, time};
+use super::bucket::{Bucket, Part, Reading, UNIT_SHIFT, ahead, time};
 use super::limit_rule::LimitRule;
 use crate::clock::Instant;
 use crate::fault;
@@ -56,12 +56,13 @@ pub trait Limit: Sync {
     /// There is less left of one of them: then nothing is taken.
     fn take(&self, now: Instant, tokens: u32) -> Result<Taken, Limited>;
 
-    /// Whether [`take`](Self::take) would find that much at `at`, now or later: loads, and nothing else.
+    /// Whether [`take`](Self::take) would find that much at `at`, if nobody else takes any: nothing is
+    /// taken. `now` is what the clock says; an `at` before that counts as it.
     ///
     /// # Errors
     ///
     /// It would not.
-    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited>;
+    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited>;
 
     /// Gives back what was taken for a call that was not made.
     fn refund(&self, taken: Taken);
@@ -138,9 +139,9 @@ impl<B: Borrow<Limiter> + Sync> Limit for B {
         buckets.take(rule, now, tokens)
     }
 
-    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
+    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
         let Limiter { rule, buckets } = self.borrow();
-        buckets.look(rule, at, tokens)
+        buckets.look(rule, now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -158,8 +159,8 @@ impl Limit for &(dyn Limit + '_) {
         (**self).take(now, tokens)
     }
 
-    fn look(&self, at: Instant, tokens: u32) -> Result<(), Limited> {
-        (**self).look(at, tokens)
+    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        (**self).look(now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -184,17 +185,13 @@ impl SharedBuckets {
     ///
     /// There is less left of one of them: then nothing is taken, and the longer wait is told.
     pub fn take(&self, rule: &LimitRule, now: Instant, tokens: u32) -> Result<Taken, Limited> {
-        let (at, now) = (now, Reading::of(now));
         // Nothing is taken of the one that the other would have to give back, if that can be seen.
-        if let Err(limited) = self.look(rule, at, tokens) {
-            self.requests.follow(now);
-            self.tokens.follow(now);
-            return Err(limited);
-        }
-        let limited = |wait| Limited::at(at, wait);
+        self.look(rule, now, now, tokens)?;
+        let limited = |wait| Limited::at(now, wait);
+        let reading = Reading::of(now);
         let (of_requests, of_tokens) = rule.prices(tokens);
-        let requests = self.requests.take(now, of_requests).map_err(limited)?;
-        match self.tokens.take(now, of_tokens) {
+        let requests = self.requests.take(reading, of_requests).map_err(limited)?;
+        match self.tokens.take(reading, of_tokens) {
             Ok(tokens) => Ok(Taken { requests, tokens }),
             Err(wait) => {
                 self.requests.refund(requests);
@@ -208,15 +205,22 @@ impl SharedBuckets {
     /// # Errors
     ///
     /// There is less left of one of them: the longer wait is told.
-    pub fn look(&self, rule: &LimitRule, at: Instant, tokens: u32) -> Result<(), Limited> {
+    pub fn look(
+        &self,
+        rule: &LimitRule,
+        now: Instant,
+        at: Instant,
+        tokens: u32,
+    ) -> Result<(), Limited> {
         let (of_requests, of_tokens) = rule.prices(tokens);
         if of_tokens.time > of_tokens.most {
             return Err(Limited { admits_at: Instant::MAX });
         }
-        let now = Reading::of(at);
-        match self.requests.lacks(now, of_requests).max(self.tokens.lacks(now, of_tokens)) {
+        let (reading, ahead) = (Reading::of(now), ahead(now, at));
+        let requests = self.requests.lacks(reading, ahead, of_requests);
+        match requests.max(self.tokens.lacks(reading, ahead, of_tokens)) {
             0 => Ok(()),
-            wait => Err(Limited::at(at, wait)),
+            wait => Err(Limited::at(at.max(now), wait)),
         }
     }
 
