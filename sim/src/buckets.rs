@@ -108,7 +108,7 @@ impl Buckets {
     }
 
     /// Tokens that must be there, if a request is and there is no debt.
-    pub(crate) fn there(mut self, now: u64) -> Option<u64> {
+    pub(crate) fn there(&mut self, now: u64) -> Option<u64> {
         self.both(0).into_iter().for_each(|(bucket, _)| bucket.read(now));
         let left = self.tokens.left(now);
         (self.longest_wait(now, 0) == 0).then_some(left)

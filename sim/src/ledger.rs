@@ -893,7 +893,7 @@ impl Ledger {
         let under_way = self.under_way().count();
         assert!(under_way == 0, "{under_way} attempts are under way at rest");
         assert!(self.held.is_empty(), "{} reservations are held at rest", self.held.len());
-        if let (Some(limiter), Some(buckets)) = (&shared.limiter, self.buckets) {
+        if let (Some(limiter), Some(buckets)) = (&shared.limiter, &mut self.buckets) {
             let now = self.timeline.clock();
             let left = buckets.there(now);
             let at = Instant::from_micros(now);
