@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use steadfast::state::Transition::{Closed, Opened};
 use steadfast::state::{
-    Admission, Circuit, Guarded, Mode, Outcome, Phase, Settled, SharedCircuit, Ticket,
+    Admission, BreakerOpen, Circuit, Guarded, Mode, Outcome, Phase, Settled, SharedCircuit, Ticket,
 };
 use steadfast::{Breaker, Instant, Permit, Rule, Trip};
 
@@ -168,28 +168,47 @@ fn while_probes_come_and_go_no_hot_word_of_an_epoch_comes_twice() {
 }
 
 #[test]
-fn whoever_foresees_begins_no_lease_where_nobody_wrote_one() {
+fn a_lease_that_nobody_wrote_begins_when_somebody_looks_however_far_ahead() {
     let rule = RULE.lease(secs(60));
     let (closed, ticket) = admitted(Circuit::CLOSED.admit(&rule, at(0)));
     let (open, _) = closed.settle(&rule, at(0), ticket, Outcome::Failure);
     let (half_open, _probe) = admitted(open.admit(&rule, at(31)));
     // Whoever makes the probe is held up between the hot word and the cold one.
     let lagging = Circuit::from_bits(half_open.to_bits().0, open.to_bits().1);
-    let breaker = Breaker::resume(rule, lagging);
-    if breaker.circuit() != lagging {
-        return; // In critical sections both words move at once: none lags.
+    for ahead in [0, 1, 59] {
+        let breaker = Breaker::resume(rule, lagging);
+        if breaker.circuit() != lagging {
+            return; // In critical sections both words move at once: none lags.
+        }
+        let look = |now, later| Guarded::foresee(&&breaker, at(now), at(later));
+        assert_eq!(look(32, 32 + ahead).unwrap_err().admits_at, at(92));
+        let admits_at = look(33, 33).unwrap_err().admits_at;
+        assert!((at(92)..at(93)).contains(&admits_at), "it runs: {admits_at:?}");
+        assert!(look(33, 91).is_err() && look(33, 94).is_ok());
+        assert!(breaker.try_acquire(at(91)).is_err());
+        assert!(breaker.try_acquire(at(94)).is_ok());
     }
-    for later in [32, 90, 91, 92, 1_000, 100_000] {
-        let seen = Guarded::foresee(&&breaker, at(later));
-        assert!(seen.is_err_and(|open| open.admits_at == at(later).after(secs(60))));
-        assert_eq!(breaker.circuit(), lagging, "{later}");
+}
+
+#[test]
+fn however_far_ahead_one_looks_an_open_period_is_over_by_then() {
+    let breaker = Breaker::with_rule(RULE);
+    let permit = breaker.try_acquire(at(0)).unwrap();
+    assert_eq!(permit.settle(at(0), Outcome::Failure), Settled::Moved(Opened));
+    let look = |later| Guarded::foresee(&&breaker, at(1), later);
+    let admits_at = look(at(2)).unwrap_err().admits_at;
+    let short_of = Instant::from_micros(admits_at.as_micros() - 1);
+    assert_eq!(look(short_of), Err(BreakerOpen { admits_at }));
+    // Coarse time comes round in 2^24 ticks of 2^14 µs.
+    for rounds in [0, 1, 2, 1_000] {
+        let later = Instant::from_micros(admits_at.as_micros() + (rounds << 38));
+        assert_eq!(look(later), Ok(()), "{rounds}");
+        let earlier = Instant::from_micros(short_of.as_micros() + (rounds << 38));
+        assert_eq!(look(earlier).is_ok(), rounds > 0, "{rounds}");
     }
-    // By a look of now it begins, and then it is over when it says so.
-    assert!(Guarded::peek(&&breaker, at(32)).is_err());
-    assert!(Guarded::foresee(&&breaker, at(91)).is_err());
-    assert!(Guarded::foresee(&&breaker, at(94)).is_ok());
-    assert!(breaker.try_acquire(at(91)).is_err());
-    assert!(breaker.try_acquire(at(94)).is_ok());
+    assert_eq!(look(Instant::MAX), Ok(()));
+    let _ = breaker.force(at(1), Mode::ForcedOpen);
+    assert!(look(Instant::MAX).is_err(), "nobody knows when it is told otherwise");
 }
 
 #[test]

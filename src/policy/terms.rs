@@ -162,7 +162,8 @@ pub(super) fn foresee_permit(
     terms: &Terms<'_>,
     at: Instant,
 ) -> Result<(), Reason> {
-    let seen = terms.breaker.as_ref().map_or(Ok(()), |breaker| breaker.foresee(at));
+    let now = progress.now;
+    let seen = terms.breaker.as_ref().map_or(Ok(()), |breaker| breaker.foresee(now, at));
     seen.map_err(|open| {
         progress.until = progress.until.max(open.admits_at);
         Reason::BreakerOpen

@@ -53,8 +53,6 @@ pub struct SharedCircuit {
 enum Asking {
     Going,
     Looking,
-    /// Of an instant that is yet to come: nothing begins there.
-    Foreseeing,
 }
 
 /// Leave to make one attempt. Dropped, it is given back and says nothing.
@@ -138,20 +136,21 @@ pub trait Guarded {
     fn peek(&self, now: Instant) -> Result<(), BreakerOpen> {
         match self.shared().is_closed() {
             true => Ok(()),
-            false => self.shared().look(self.rule().borrow(), now, Asking::Looking),
+            false => self.shared().look(self.rule().borrow(), now),
         }
     }
 
-    /// Whether an attempt would be admitted at `at`, later, if nothing else happened: loads, and nothing
-    /// else.
+    /// Whether an attempt would be admitted at `at`, now or later, if nothing else happens. `now` is
+    /// what the clock says, and what is done is what a [`peek`](Self::peek) does.
     ///
     /// # Errors
     ///
     /// It would not.
-    fn foresee(&self, at: Instant) -> Result<(), BreakerOpen> {
-        match self.shared().is_closed() {
-            true => Ok(()),
-            false => self.shared().look(self.rule().borrow(), at, Asking::Foreseeing),
+    fn foresee(&self, now: Instant, at: Instant) -> Result<(), BreakerOpen> {
+        // Told by the reading: coarse time comes round, and a lease that nobody wrote begins now.
+        match self.peek(now) {
+            Err(open) if at < open.admits_at || open.admits_at == Instant::MAX => Err(open),
+            _ => Ok(()),
         }
     }
 }
@@ -378,8 +377,7 @@ impl SharedCircuit {
         self.try_update(asking, |circuit| {
             let (next, asked) = circuit.ask(rule, now, READ);
             match (asking, asked) {
-                (Asking::Foreseeing, _)
-                | (Asking::Looking, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
+                (Asking::Looking, Asked::Admitted(_) | Asked::HalfOpened(_)) => (circuit, asked),
                 // There is no lease that nobody wrote.
                 (Asking::Looking, _) if TOGETHER => (circuit, asked),
                 // Callers who only look would otherwise wait for ever for a lease that nobody wrote.
@@ -422,11 +420,11 @@ impl SharedCircuit {
         Circuit::from_bits(self.words.hot(), 0).is_closed()
     }
 
-    /// See [`Guarded::peek`] and [`Guarded::foresee`].
-    fn look(&self, rule: &Rule, at: Instant, asking: Asking) -> Result<(), BreakerOpen> {
-        match self.ask(rule, Moment::of(at), asking) {
+    /// See [`Guarded::peek`].
+    fn look(&self, rule: &Rule, now: Instant) -> Result<(), BreakerOpen> {
+        match self.ask(rule, Moment::of(now), Asking::Looking) {
             Asked::Admitted(_) | Asked::HalfOpened(_) => Ok(()),
-            Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, at) }),
+            Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, now) }),
         }
     }
 

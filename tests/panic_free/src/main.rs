@@ -180,7 +180,7 @@ fn machines() {
         black_box((circuit.remaining(&rule, now), circuit.admits_at(&rule, now), circuit.level()));
         let breaker = Breaker::resume(rule, circuit);
         black_box((breaker.state(now), breaker.remaining(now)));
-        let _ = black_box(((&breaker).peek(now), (&breaker).foresee(now)));
+        let _ = black_box(((&breaker).peek(now), (&breaker).foresee(now, now)));
         if let Ok(permit) = breaker.try_acquire(now) {
             black_box(permit.settle(now, black_box(Outcome::Failure)));
         }
