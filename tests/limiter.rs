@@ -316,7 +316,7 @@ fn whoever_only_looks_fills_no_bucket_however_far_ahead() {
     assert_eq!(taken(&limiter, noon, 100), 60);
     let years = Duration::from_secs(80 * 365 * 86_400);
     for ahead in [Instant::MAX, noon.after(years), noon.after(years / 2), at(0)] {
-        let _ = limiter.look(noon, ahead, 0);
+        let _ = limiter.foresee(noon, ahead, 0);
         assert_eq!(taken(&limiter, noon, 100), 0, "{ahead:?}");
     }
 }
@@ -353,12 +353,12 @@ fn after_a_step_back_whoever_only_looks_is_told_when_there_is_enough() {
         let limiter = Limiter::new(LimitRule::requests(1));
         spend(&limiter, noon, 0).unwrap();
         let ahead = back.after(Duration::from_secs(ahead));
-        let Limited { admits_at } = limiter.look(back, ahead, 0).unwrap_err();
+        let Limited { admits_at } = limiter.foresee(back, ahead, 0).unwrap_err();
         // The second of the last call counts anew.
         assert!((60_000_000..61_100_000).contains(&admits_at.since(back).as_micros()));
-        assert_eq!(limiter.look(back, admits_at, 0), Ok(()));
+        assert_eq!(limiter.foresee(back, admits_at, 0), Ok(()));
         let before = at(admits_at.as_micros() - 1);
-        assert_eq!(limiter.look(back, before, 0), Err(Limited { admits_at }));
+        assert_eq!(limiter.foresee(back, before, 0), Err(Limited { admits_at }));
         assert_eq!(spend(&limiter, before, 0), Err(Limited { admits_at }));
         assert_eq!(spend(&limiter, admits_at, 0), Ok(()));
     }
@@ -371,10 +371,10 @@ fn however_far_ahead_one_looks_what_is_missing_has_come_back_by_then() {
     spend(&limiter, noon, 0).unwrap();
     for ahead in [60, 300, 3_600, 80 * 365 * 86_400, 160 * 365 * 86_400, u64::MAX] {
         let then = noon.after(Duration::from_secs(ahead));
-        assert_eq!(limiter.look(noon, then, 0), Ok(()), "{ahead} s");
+        assert_eq!(limiter.foresee(noon, then, 0), Ok(()), "{ahead} s");
     }
     let earlier = Err(Limited { admits_at: noon.after(Duration::from_secs(60)) });
-    assert_eq!(limiter.look(noon, at(0), 0), earlier, "an instant before now counts as now");
+    assert_eq!(limiter.foresee(noon, at(0), 0), earlier, "an instant before now counts as now");
 }
 
 #[test]
@@ -419,11 +419,11 @@ fn a_handle_may_be_shared_and_outlive_the_caller() {
 fn a_limiter_behind_a_reference_of_its_kind_is_the_same_limiter() {
     let limiter = Limiter::new(LimitRule::requests(2).and_tokens(100));
     let any: &dyn Limit = &limiter;
-    assert_eq!((&any).look(at(0), at(0), 100), Ok(()));
-    assert_eq!((&any).look(at(0), at(0), 101), Err(Limited { admits_at: Instant::MAX }));
+    assert_eq!((&any).foresee(at(0), at(0), 100), Ok(()));
+    assert_eq!((&any).foresee(at(0), at(0), 101), Err(Limited { admits_at: Instant::MAX }));
     drop(Reservation::try_new(any, at(0), 100).unwrap());
     Reservation::try_new(any, at(0), 100).unwrap().begin().settle(at(0), 40);
-    let look = |tokens| limiter.look(at(0), at(0), tokens);
+    let look = |tokens| limiter.foresee(at(0), at(0), tokens);
     assert!(look(60).is_ok() && look(61).is_err());
     assert_eq!(limiter.rule().tokens_per_minute(), Some(100));
 }
@@ -679,8 +679,8 @@ fn what_the_limiter_gave_goes_back_when_the_breaker_then_refuses() {
             core::mem::forget(self.1.try_acquire(now).unwrap());
             self.0.take(now, tokens)
         }
-        fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
-            self.0.look(now, at, tokens)
+        fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+            self.0.foresee(now, at, tokens)
         }
         fn refund(&self, taken: steadfast::state::Taken) {
             self.0.refund(taken);

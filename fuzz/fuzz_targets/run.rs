@@ -605,7 +605,7 @@ impl<'p> Driven<'p> {
                 assert!(asked.is_none_or(|asked| at >= now.after(asked)), "earlier than asked");
                 assert!(self.asked.is_none_or(|asked| at >= asked), "earlier than the other asked");
                 let limited =
-                    |limiting: &Limiting| limiting.look(now, at, promised.estimate).is_err();
+                    |limiting: &Limiting| limiting.foresee(now, at, promised.estimate).is_err();
                 assert!(!promised.limiting.is_some_and(limited), "towards a refusal");
                 self.due = Some(at);
             }
@@ -862,7 +862,7 @@ impl Limiting {
         };
         if let Some(tokens) = there {
             let tokens = u32::try_from(tokens).unwrap_or(0);
-            assert!(self.buckets.look(&rule, now, now, tokens).is_ok(), "{tokens} tokens are lost");
+            assert!(self.buckets.foresee(&rule, now, now, tokens).is_ok(), "{tokens} tokens are lost");
         }
     }
 
@@ -916,14 +916,14 @@ impl Limit for Limiting {
         taken
     }
 
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
         let mut books = self.books();
-        let seen = self.buckets.look(&books.rule, now, at, tokens);
+        let seen = self.buckets.foresee(&books.rule, now, at, tokens);
         books.check(now, at, tokens, seen.err());
         if let Err(Limited { admits_at }) = seen
             && admits_at < END_OF_TIME
         {
-            let then = self.buckets.look(&books.rule, admits_at, admits_at, tokens);
+            let then = self.buckets.foresee(&books.rule, admits_at, admits_at, tokens);
             assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
         }
         seen

@@ -685,7 +685,7 @@ impl Ledger {
     }
 
     /// It was asked whether it would have them at `at`.
-    pub(crate) fn looked(&mut self, now: u64, at: u64, tokens: u32, seen: Result<(), Limited>) {
+    pub(crate) fn foreseen(&mut self, now: u64, at: u64, tokens: u32, seen: Result<(), Limited>) {
         let until = seen.err().map(|limited| limited.admits_at);
         if let Some(buckets) = &mut self.buckets {
             buckets.check(now, at, tokens.into(), until.map(Instant::as_micros));
@@ -897,7 +897,7 @@ impl Ledger {
             let now = self.timeline.clock();
             let left = buckets.there(now);
             let at = Instant::from_micros(now);
-            let there = limiter.look(at, at, left.unwrap_or(0) as u32);
+            let there = limiter.foresee(at, at, left.unwrap_or(0) as u32);
             assert!(left.is_none() || there.is_ok(), "{left:?} tokens are left, and {there:?}");
         }
         if let Some(breaker) = &shared.breaker {

@@ -66,8 +66,8 @@ impl Limit for Limiting {
         self.buckets.take(&self.rule(), now, tokens)
     }
 
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
-        self.buckets.look(&self.rule(), now, at, tokens)
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        self.buckets.foresee(&self.rule(), now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -88,9 +88,9 @@ impl Limit for World<'_> {
         taken
     }
 
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
-        let seen = self.limiter().look(now, at, tokens);
-        self.book().looked(now.as_micros(), at.as_micros(), tokens, seen);
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        let seen = self.limiter().foresee(now, at, tokens);
+        self.book().foreseen(now.as_micros(), at.as_micros(), tokens, seen);
         self.keeps_its_word(tokens, seen.err());
         seen
     }
@@ -122,7 +122,7 @@ impl World<'_> {
         else {
             return;
         };
-        let then = self.limiter().look(admits_at, admits_at, tokens);
+        let then = self.limiter().foresee(admits_at, admits_at, tokens);
         assert!(then.is_ok(), "refused until {admits_at:?}, and then {then:?}");
     }
 

@@ -200,8 +200,8 @@ impl Limit for Entry {
         self.shared.buckets.take(&self.shared.settings.limit_rule(), now, tokens)
     }
 
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
-        self.shared.buckets.look(&self.shared.settings.limit_rule(), now, at, tokens)
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        self.shared.buckets.foresee(&self.shared.settings.limit_rule(), now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {

@@ -214,7 +214,7 @@ fn pass_limiter<'p>(
 
 fn foresee_all(progress: &mut Progress<'_>, terms: &Terms<'_>, at: Instant) -> Result<(), Reason> {
     foresee_permit(progress, terms, at)?;
-    let look = |limiter: &dyn Limit| limiter.look(progress.now, at, terms.estimate);
+    let look = |limiter: &dyn Limit| limiter.foresee(progress.now, at, terms.estimate);
     if let Some(Err(limited)) = terms.limiter.map(look) {
         progress.until = progress.until.max(limited.admits_at);
         return Err(Reason::Limited);

@@ -136,7 +136,7 @@ pub trait Guarded {
     fn peek(&self, now: Instant) -> Result<(), BreakerOpen> {
         match self.shared().is_closed() {
             true => Ok(()),
-            false => self.shared().look(self.rule().borrow(), now),
+            false => self.shared().peek(self.rule().borrow(), now),
         }
     }
 
@@ -421,7 +421,7 @@ impl SharedCircuit {
     }
 
     /// See [`Guarded::peek`].
-    fn look(&self, rule: &Rule, now: Instant) -> Result<(), BreakerOpen> {
+    fn peek(&self, rule: &Rule, now: Instant) -> Result<(), BreakerOpen> {
         match self.ask(rule, Moment::of(now), Asking::Looking) {
             Asked::Admitted(_) | Asked::HalfOpened(_) => Ok(()),
             Asked::Refused(wait) => Err(BreakerOpen { admits_at: wait.end(rule, now) }),

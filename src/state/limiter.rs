@@ -62,7 +62,7 @@ pub trait Limit: Sync {
     /// # Errors
     ///
     /// It would not.
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited>;
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited>;
 
     /// Gives back what was taken for a call that was not made.
     fn refund(&self, taken: Taken);
@@ -139,9 +139,9 @@ impl<B: Borrow<Limiter> + Sync> Limit for B {
         buckets.take(rule, now, tokens)
     }
 
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
         let Limiter { rule, buckets } = self.borrow();
-        buckets.look(rule, now, at, tokens)
+        buckets.foresee(rule, now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -159,8 +159,8 @@ impl Limit for &(dyn Limit + '_) {
         (**self).take(now, tokens)
     }
 
-    fn look(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
-        (**self).look(now, at, tokens)
+    fn foresee(&self, now: Instant, at: Instant, tokens: u32) -> Result<(), Limited> {
+        (**self).foresee(now, at, tokens)
     }
 
     fn refund(&self, taken: Taken) {
@@ -186,7 +186,7 @@ impl SharedBuckets {
     /// There is less left of one of them: then nothing is taken, and the longer wait is told.
     pub fn take(&self, rule: &LimitRule, now: Instant, tokens: u32) -> Result<Taken, Limited> {
         // Nothing is taken of the one that the other would have to give back, if that can be seen.
-        self.look(rule, now, now, tokens)?;
+        self.foresee(rule, now, now, tokens)?;
         let limited = |wait| Limited::at(now, wait);
         let reading = Reading::of(now);
         let (of_requests, of_tokens) = rule.prices(tokens);
@@ -200,12 +200,12 @@ impl SharedBuckets {
         }
     }
 
-    /// See [`Limit::look`].
+    /// See [`Limit::foresee`].
     ///
     /// # Errors
     ///
     /// There is less left of one of them: the longer wait is told.
-    pub fn look(
+    pub fn foresee(
         &self,
         rule: &LimitRule,
         now: Instant,

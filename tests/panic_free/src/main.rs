@@ -248,7 +248,7 @@ fn limits() {
     if let Ok(taken) = ANY.take(&rule, now, n) {
         ANY.refund(taken);
     }
-    let _ = black_box(ANY.look(&rule, now, now, n));
+    let _ = black_box(ANY.foresee(&rule, now, now, n));
     ANY.settle(&rule, now, n, black_box(9));
     if let Ok(reservation) = LIMITER.try_reserve(now, n) {
         reservation.begin().settle(now, n);
