@@ -1050,7 +1050,7 @@ fn replace(twin: &Twin<word::Count, 2>, value: u32) {
     twin.replace(&writing.try_begin().unwrap(), [value; 2]);
 }
 
-/// Runs `check` in every order with up to three preemptions.
+/// Runs `check` in every order with up to three preemptions, or `LOOM_MAX_PREEMPTIONS` if that is less.
 fn model(check: impl Fn() + Send + Sync + 'static) {
     explore(3, check);
 }
@@ -1067,7 +1067,8 @@ fn brief_model(check: impl Fn() + Send + Sync + 'static) {
 
 fn explore(preemptions: usize, check: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
+    builder.preemption_bound =
+        Some(builder.preemption_bound.unwrap_or(preemptions).min(preemptions));
     builder.max_branches = 10_000;
     builder.check(check);
 }

@@ -152,7 +152,7 @@ fn model(run: impl Fn() + Sync + Send + 'static) {
 
 fn explore(preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(preemptions);
+    model.preemption_bound = Some(model.preemption_bound.unwrap_or(preemptions).min(preemptions));
     model.max_branches = 20_000;
     model.check(run);
 }

@@ -125,7 +125,6 @@ mod said {
     }
 
     #[test]
-    #[ignore = "the levels of defmt are chosen when it is compiled: DEFMT_LOG=debug"]
     fn each_event_is_said_and_how_many_were_lost() {
         let pump = Pump::<2>::new();
         pump.watch("ai_summarize", &retry(0x0102_0304));
@@ -141,7 +140,6 @@ mod said {
     }
 
     #[test]
-    #[ignore = "the levels of defmt are chosen when it is compiled: DEFMT_LOG=debug"]
     fn a_task_that_runs_it_says_each_event_when_it_comes() {
         let pump = Pump::<2>::new();
         let (wakes, waker) = counted();
