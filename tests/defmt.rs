@@ -2,6 +2,8 @@
 #![cfg(feature = "defmt")]
 
 use core::time::Duration;
+use std::fs;
+use std::path::Path;
 use std::sync::Mutex;
 
 use defmt::Format;
@@ -43,6 +45,53 @@ fn every_value_that_firmware_may_hold_is_logged() {
     all::<(Config<4>, ConfigError, RegisterError, ResetError, UnknownOperation)>();
     all::<(WindowRule, WindowRuleError)>();
     all::<(LimitRule, LimitRuleError, Limited, Taken)>();
+}
+
+#[cfg(feature = "postcard")]
+#[test]
+fn what_is_wrong_with_the_bytes_of_a_configuration_is_logged() {
+    use steadfast::orchestrator::wire::{BufferTooSmall, WireError};
+
+    fn all<T: Format>() {}
+    all::<(WireError, BufferTooSmall)>();
+}
+
+/// By the source: a type that is new is in no list of this file.
+#[test]
+fn no_type_of_the_core_is_left_out_but_futures_and_what_wraps_closures() {
+    let source = source_below(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    let name = |from: &str| -> String {
+        from.chars().take_while(|&char| char.is_alphanumeric() || char == ':').collect()
+    };
+    // An `impl` may go over several lines.
+    let in_one_line = source.split_whitespace().collect::<Vec<_>>().join(" ");
+    let implemented: Vec<String> = in_one_line
+        .split("Format for ")
+        .skip(1)
+        .filter_map(|whose| name(whose).rsplit("::").next().map(str::to_owned))
+        .collect();
+    let mut left_out = Vec::new();
+    let mut derived = false;
+    for line in source.lines().map(str::trim_start) {
+        let item = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "));
+        derived = !line.is_empty() && (derived || line.contains("derive(defmt::Format)"));
+        left_out.extend(item.map(name).filter(|whose| !derived && !implemented.contains(whose)));
+        derived &= item.is_none();
+    }
+    left_out.sort();
+    let known = ["Answered", "Execute", "ExecuteOrElse", "Later", "ManualSleep", "Now", "Once"];
+    assert_eq!(left_out, [&known[..], &["Plain", "Told"]].concat());
+}
+
+fn source_below(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(
+            |path| {
+                if path.is_dir() { source_below(&path) } else { fs::read_to_string(path).unwrap() }
+            },
+        )
+        .collect()
 }
 
 #[test]

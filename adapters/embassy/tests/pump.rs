@@ -116,6 +116,13 @@ mod said {
 
     use super::*;
 
+    const LEVELS: Option<&str> = option_env!("DEFMT_LOG");
+
+    #[test]
+    fn what_is_tested_here_is_compiled_with_all_levels_of_defmt() {
+        assert_eq!(LEVELS, Some("debug"), "the repository's .cargo/config.toml sets DEFMT_LOG");
+    }
+
     #[test]
     fn draining_leaves_nothing() {
         let pump = Pump::<2>::new();

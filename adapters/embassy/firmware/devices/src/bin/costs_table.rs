@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs};
 
-use self::Bound::{All, Free, Least, LeastAndOthers, LeastWanted};
+use self::Bound::{All, Free, Least, LeastAndOthers, LeastWanted, NoSwap};
 use anyhow::Context as _;
 use devices::board::{self, Board};
 use firmware::costs::{Call, Wait};
@@ -40,13 +40,16 @@ fn main() -> Result<ExitCode, Failure> {
     for what in &broken {
         println!("too much: {what}");
     }
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(&readme)?;
+    let (before, rest) = text.split_once(BEGIN).ok_or("README.md has no place for the table")?;
+    let (_, after) = rest.split_once(END).ok_or("the table in README.md has no end")?;
+    let measured = format!("{before}{BEGIN}\n{table}{END}{after}");
     if write {
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-        let text = fs::read_to_string(&readme)?;
-        let (before, rest) =
-            text.split_once(BEGIN).ok_or("README.md has no place for the table")?;
-        let (_, after) = rest.split_once(END).ok_or("the table in README.md has no end")?;
-        fs::write(&readme, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+        fs::write(&readme, measured)?;
+    } else if targets.is_empty() && measured != text {
+        // Another compiler makes other code.
+        println!("README.md has other figures, which --write replaces");
     }
     Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -61,12 +64,13 @@ struct Device {
 /// A row of the table: its figure's name, what the table calls it, and what it is to be.
 struct Row(&'static str, &'static str, Bound);
 
-/// What a figure is at most, on all targets or on the least of them; and what it was wanted to be,
-/// where that is less.
+/// What a figure is at most, on all targets, on the least of them, or on those without compare-and-swap;
+/// and what it was wanted to be, where that is less.
 enum Bound {
     Free,
     All(u64),
     Least(u64),
+    NoSwap(u64),
     /// The least, the others, and what was wanted of all.
     LeastAndOthers(u64, u64, u64),
     LeastWanted(u64, u64),
@@ -80,6 +84,7 @@ impl Bound {
                 Some(if target == 0 { least } else { others })
             }
             Self::Least(most) | Self::LeastWanted(most, _) if target == 0 => Some(most),
+            Self::NoSwap(most) if NO_SWAP.contains(&TARGETS[target]) => Some(most),
             _ => None,
         }
     }
@@ -282,12 +287,12 @@ const ROWS: &[Row] = &[
     Row("ram place", "RAM: a place in the table of operations", Free),
     Row("healthy", "instructions: admit and settle, healthy", Least(110)),
     Row("executed", "the same, as QEMU logs it", Free),
-    Row("both", "instructions: admit and settle", Least(400)),
-    Row("grown", "instructions: admit and settle, growing periods", Least(400)),
-    Row("admit", "instructions: admit", Least(400)),
-    Row("refuse", "instructions: refuse", Least(400)),
-    Row("settle", "instructions: settle", Least(400)),
-    Row("release", "instructions: give back", Least(400)),
+    Row("both", "instructions: admit and settle", NoSwap(400)),
+    Row("grown", "instructions: admit and settle, growing periods", NoSwap(400)),
+    Row("admit", "instructions: admit", NoSwap(400)),
+    Row("refuse", "instructions: refuse", NoSwap(400)),
+    Row("settle", "instructions: settle", NoSwap(400)),
+    Row("release", "instructions: give back", NoSwap(400)),
     Row("wait", "instructions: back-off", Free),
     Row("asked_wait", "instructions: back-off, a wait asked for", Free),
     Row("policy executed", "instructions: a healthy call by a policy, as QEMU logs it", Free),
@@ -351,18 +356,21 @@ mod tests {
             ("flash modes", 1_251),
             ("flash policy", 4_097),
             ("healthy", 111),
-            ("both", 401),
-            ("grown", 401),
-            ("admit", 401),
-            ("refuse", 401),
-            ("settle", 401),
-            ("release", 401),
         ] {
             assert_eq!(broken(0, name, Some(figure)).len(), 1, "{name}");
             assert_eq!(broken(0, name, Some(figure - 1)), [""; 0]);
             for others in 1..TARGETS.len() {
                 assert_eq!(broken(others, name, Some(figure)), [""; 0]);
             }
+        }
+    }
+
+    #[test]
+    fn one_more_than_the_bound_of_cores_without_compare_and_swap_is_too_much_on_both() {
+        for name in ["both", "grown", "admit", "refuse", "settle", "release"] {
+            let is_broken = |target: &usize| !broken(*target, name, Some(401)).is_empty();
+            let told: Vec<_> = (0..TARGETS.len()).filter(is_broken).collect();
+            assert_eq!(told, [0, 4], "{name}");
         }
     }
 
