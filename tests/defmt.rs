@@ -1,5 +1,6 @@
 //! What firmware logs is loggable, and names, numbers and lengths go out as what they are.
 #![cfg(feature = "defmt")]
+#![allow(clippy::unwrap_used)]
 
 use core::time::Duration;
 use std::fs;

@@ -2,11 +2,18 @@
 //! number where there are few enough.
 #![allow(clippy::unwrap_used)]
 
+use core::hint::black_box;
 use core::time::Duration;
 
 use steadfast::policy::Growth;
 use steadfast::state::{SharedSlots, SharedTokens, Slot};
 use steadfast::{Backoff, BudgetRule, Instant, Jitter};
+
+#[test]
+fn what_is_said_to_be_built_as_released_checks_no_arithmetic() {
+    let is_checked = std::panic::catch_unwind(|| black_box(u8::MAX) + black_box(1)).is_err();
+    assert!(!is_checked || std::env::var_os("STEADFAST_AS_RELEASED").is_none());
+}
 
 // --- The budget ----------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ enum Bound {
 }
 
 impl Bound {
-    const fn at_most(&self, target: usize) -> Option<u64> {
+    fn at_most(&self, target: usize) -> Option<u64> {
         match *self {
             Self::All(most) => Some(most),
             Self::LeastAndOthers(least, others, _) => {
