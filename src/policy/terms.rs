@@ -214,8 +214,8 @@ fn pass_limiter<'p>(
 
 fn foresee_all(progress: &mut Progress<'_>, terms: &Terms<'_>, at: Instant) -> Result<(), Reason> {
     foresee_permit(progress, terms, at)?;
-    let look = |limiter: &dyn Limit| limiter.foresee(progress.now, at, terms.estimate);
-    if let Some(Err(limited)) = terms.limiter.map(look) {
+    let seen = terms.limiter.map(|limiter| limiter.foresee(progress.now, at, terms.estimate));
+    if let Some(Err(limited)) = seen {
         progress.until = progress.until.max(limited.admits_at);
         return Err(Reason::Limited);
     }
